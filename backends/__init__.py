@@ -1,0 +1,1 @@
+"""The backends: one folder each, found by its name."""
