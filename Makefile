@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Errors only: twice quiet leaves out warnings about the user's own pip settings.
+PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # Two workers: the budget of `make test` is ten minutes on two cores.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
