@@ -13,6 +13,8 @@ unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
 .PHONY: help demo test lint check-python clean
 .DELETE_ON_ERROR:
+# Two pips at once in one environment would break it (make -j demo test).
+.NOTPARALLEL:
 
 help:
 	@echo "make demo   install irconv into $(VENV) and run the demonstration"
