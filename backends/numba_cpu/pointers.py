@@ -1,0 +1,193 @@
+"""Raw typed pointers inside compiled kernels, and calls through an address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from irconv.backends.numba_cpu import machine
+
+
+@intrinsic
+def pointer(typing: Any, address: Any, like: Any) -> Any:
+    """`pointer(address, like)`: the integer address as a pointer of the type of `like`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return like(types.int64, like), generate
+
+
+@intrinsic
+def at(typing: Any, base: Any, index: Any) -> Any:
+    """`at(base, index)`: the pointer to element `index` of `base`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.gep(args[0], [args[1]])
+
+    return base(base, types.int64), generate
+
+
+@intrinsic
+def address(typing: Any, base: Any) -> Any:
+    """`address(base)`: the pointer as an integer."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ptrtoint(args[0], ir.IntType(64))
+
+    return types.int64(base), generate
+
+
+@intrinsic
+def double_bits(typing: Any, bits: Any) -> Any:
+    """`double_bits(bits)`: the float64 whose bits are the int64 `bits`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
+@intrinsic
+def call(typing: Any, code: Any, *args: Any) -> Any:
+    """`call(code, ...)`: call the C function at the integer address `code`; it returns nothing.
+
+    Kernels reach each other by addresses given at run time, so each is compiled once, and no
+    address is ever a constant of cached code.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        rest = signature.args[1]
+        kinds = [context.get_value_type(kind) for kind in rest.types]
+        function = ir.FunctionType(ir.VoidType(), kinds).as_pointer()
+        operands = [builder.extract_value(values[1], i) for i in range(len(kinds))]
+        builder.call(builder.inttoptr(values[0], function), operands)
+        return context.get_dummy_value()
+
+    packed = types.StarArgTuple(args) if args else types.Tuple(())
+    return types.none(types.int64, packed), generate
+
+
+@intrinsic
+def lanes(typing: Any, like: Any) -> Any:
+    """`lanes(p)`: how many elements of `p` the host's vector registers hold, a constant."""
+    count = machine.vector_bits() // like.dtype.bitwidth
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(ir.IntType(64), count)
+
+    return types.int64(like), generate
+
+
+@intrinsic
+def number(typing: Any, value: Any, like: Any) -> Any:
+    """`number(value, p)`: a float64 as a number of the type that `p` points to."""
+    scalar = like.dtype
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.cast(builder, args[0], types.float64, scalar)
+
+    return scalar(types.float64, like), generate
+
+
+@intrinsic(prefer_literal=True)
+def move_lanes(
+    typing: Any, stride: Any, target: Any, source: Any, first: Any, last: Any, width: Any
+) -> Any:
+    """One vector: target[i] = source[i * stride] for first <= i < last, else 0, for i < width.
+
+    `stride` is the literal 1 or 2. Nothing outside these lanes is read or written; the bounds
+    may lie outside 0 .. lanes.
+    """
+    step, scalar = stride.literal_value, target.dtype
+    count = machine.vector_bits() // scalar.bitwidth
+    whole = types.int64
+    signature = types.none(stride, target, target, whole, whole, whole)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lanes = MaskedLanes(builder, context.get_value_type(scalar), count)
+        _, to, start, low, high, end = args
+        pieces = [
+            lanes.load(
+                builder.gep(start, [ir.Constant(ir.IntType(64), p * count)]),
+                lanes.between(low, high, step, p * count),
+            )
+            for p in range(step)
+        ]
+        value = pieces[0] if step == 1 else lanes.every_second(*pieces)
+        zero = ir.Constant(ir.IntType(64), 0)
+        lanes.store(value, to, lanes.between(zero, end, 1, 0))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+class MaskedLanes:
+    """Emits masked moves of one vector."""
+
+    def __init__(self, builder: Any, scalar: Any, count: int) -> None:
+        self.builder, self.count = builder, count
+        self.vector = ir.VectorType(scalar, count)
+        self.mask = ir.VectorType(ir.IntType(1), count)
+        self.index = ir.VectorType(ir.IntType(32), count)
+        bits = 32 if isinstance(scalar, ir.FloatType) else 64
+        self.align = ir.Constant(ir.IntType(32), bits // 8)
+        self.suffix = f"v{count}f{bits}.p0"
+
+    def _declare(self, name: str, result: Any, arguments: list[Any]) -> Any:
+        kind = ir.FunctionType(result, arguments)
+        return cgutils.get_or_insert_function(self.builder.module, kind, f"{name}.{self.suffix}")
+
+    def splat(self, value: Any) -> Any:
+        """A vector of 32-bit copies of an int64 that is first limited to 32 bits."""
+        builder = self.builder
+        limit = ir.Constant(ir.IntType(64), 1 << 20)
+        value = builder.select(builder.icmp_signed("<", value, limit), value, limit)
+        low = ir.Constant(ir.IntType(64), -(1 << 20))
+        value = builder.select(builder.icmp_signed(">", value, low), value, low)
+        value = builder.trunc(value, ir.IntType(32))
+        start = ir.Constant(self.index, ir.Undefined)
+        one = builder.insert_element(start, value, ir.Constant(ir.IntType(32), 0))
+        return builder.shuffle_vector(one, start, ir.Constant(self.index, [0] * self.count))
+
+    def between(self, low: Any, high: Any, step: int, offset: int) -> Any:
+        """Mask of the lanes whose position `offset + i` is step * n for some low <= n < high."""
+        builder = self.builder
+        numbers = [(offset + i) // step for i in range(self.count)]
+        lane = ir.Constant(self.index, numbers)
+        inside = builder.and_(
+            builder.icmp_signed(">=", lane, self.splat(low)),
+            builder.icmp_signed("<", lane, self.splat(high)),
+        )
+        hit = [int((offset + i) % step == 0) for i in range(self.count)]
+        return builder.and_(inside, ir.Constant(self.mask, hit))
+
+    def every_second(self, left: Any, right: Any) -> Any:
+        """The lanes 0, 2, 4, ... of two vectors in a row."""
+        picked = ir.Constant(self.index, [2 * i for i in range(self.count)])
+        return self.builder.shuffle_vector(left, right, picked)
+
+    def load(self, place: Any, mask: Any) -> Any:
+        """The masked lanes at `place`, 0 in the others."""
+        place = self.builder.bitcast(place, self.vector.as_pointer())
+        load = self._declare(
+            "llvm.masked.load",
+            self.vector,
+            [place.type, ir.IntType(32), self.mask, self.vector],
+        )
+        zero = ir.Constant(self.vector, None)
+        return self.builder.call(load, [place, self.align, mask, zero])
+
+    def store(self, value: Any, place: Any, mask: Any) -> None:
+        """Write the masked lanes of `value` to `place`."""
+        place = self.builder.bitcast(place, self.vector.as_pointer())
+        store = self._declare(
+            "llvm.masked.store",
+            ir.VoidType(),
+            [self.vector, place.type, ir.IntType(32), self.mask],
+        )
+        self.builder.call(store, [value, place, self.align, mask])
