@@ -1,0 +1,1 @@
+"""The families of ops, one file each; the registry finds them by file name."""

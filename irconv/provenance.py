@@ -1,0 +1,83 @@
+"""Where things come from: edges from old to new nodes, values and parameters, over all passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """One node, value or parameter as it was at some stage. `uid` tells it from namesakes of other stages."""
+
+    uid: int
+    kind: str  # "node", "value" or "parameter"
+    name: str
+    op: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One application of a rule: what it matched and what it made."""
+
+    pass_name: str
+    rule: str
+    source: str  # file and line of the rule, e.g. "passes/fuse.py:40"
+    old: tuple[Ref, ...]
+    new: tuple[Ref, ...]
+
+
+@dataclass(slots=True)
+class Provenance:
+    """The log of all rewrites that led to a graph; ancestors and descendants are computed when asked."""
+
+    records: list[Record] = field(default_factory=list)
+
+    def copy(self) -> Provenance:
+        return Provenance(list(self.records))
+
+    def add(self, record: Record) -> None:
+        self.records.append(record)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def originals(self, uids: Iterable[int]) -> tuple[Ref, ...]:
+        """The first ancestors of `uids` that some rewrite replaced, in the order of the log; none if untouched."""
+        edges, refs = self._edges()
+        above = _reach(edges.reverse(copy=False), uids)
+        return tuple(refs[u] for u in refs if u in above and edges.in_degree(u) == 0)
+
+    def descendants(self, uids: Iterable[int]) -> tuple[Ref, ...]:
+        """All that was made, directly or over several passes, from `uids`, in the order of the log."""
+        edges, refs = self._edges()
+        below = _reach(edges, uids)
+        return tuple(refs[u] for u in refs if u in below)
+
+    def _edges(self) -> tuple[nx.DiGraph[int], dict[int, Ref]]:
+        edges: nx.DiGraph[int] = nx.DiGraph()
+        refs: dict[int, Ref] = {}
+        for record in self.records:
+            for ref in (*record.old, *record.new):
+                refs.setdefault(ref.uid, ref)
+            # a value points to what it became, a node to what replaced it, a parameter to its product
+            edges.add_edges_from(
+                (a.uid, b.uid)
+                for a in record.old
+                for b in record.new
+                if a.kind == b.kind and a.uid != b.uid
+            )
+        return edges, refs
+
+
+def _reach(edges: nx.DiGraph[int], uids: Iterable[int]) -> set[int]:
+    found: set[int] = set()
+    for uid in uids:
+        if uid in edges:
+            found |= nx.descendants(edges, uid)
+    return found

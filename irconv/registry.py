@@ -1,0 +1,98 @@
+"""Finds families of ops, passes and backends by file name, and those of other packages by entry point."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from functools import cache
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any
+
+from irconv.errors import IrconvError
+from irconv.op import Op
+
+_plugins: list[ModuleType] = []
+
+
+def register_plugin(module: ModuleType) -> None:
+    """Makes the passes, ops and backends that `module` defines known by their names."""
+    _plugins.append(module)
+    ops.cache_clear()
+    passes.cache_clear()
+    backends.cache_clear()
+
+
+@cache
+def ops() -> dict[str, type[Op]]:
+    """All op classes by name."""
+    return {c.__name__: c for m in _modules("irconv.ops") for c in _classes(m, Op)}
+
+
+@cache
+def passes() -> dict[str, type[Any]]:
+    """All pass classes by the name of their file."""
+    found = {}
+    for module in _modules("irconv.passes"):
+        name = module.__name__.rpartition(".")[2]
+        for cls in _classes(module, object):
+            if getattr(cls, "name", None) == name and hasattr(cls, "run"):
+                found[name] = cls
+    for cls in _foreign("irconv.passes", "run"):
+        found.setdefault(cls.name, cls)
+    return dict(sorted(found.items()))
+
+
+@cache
+def backends() -> dict[str, Any]:
+    """All backend classes by name; a backend's folder is imported without its heavy third parties."""
+    found = {}
+    for module in _modules("irconv.backends"):
+        name = module.__name__.rpartition(".")[2]
+        for cls in _classes(module, object):
+            if getattr(cls, "name", None) == name and hasattr(cls, "compile"):
+                found[name] = cls
+    for cls in _foreign("irconv.backends", "compile"):
+        found.setdefault(cls.name, cls)
+    return dict(sorted(found.items()))
+
+
+def _modules(package_name: str) -> list[ModuleType]:
+    package = importlib.import_module(package_name)
+    names = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_")
+    return [importlib.import_module(f"{package_name}.{name}") for name in names]
+
+
+def _classes(module: ModuleType, base: type) -> list[type[Any]]:
+    """The public classes that `module` itself defines (or a backend's folder re-exports)."""
+    return [
+        c
+        for name, c in vars(module).items()
+        if inspect.isclass(c)
+        and issubclass(c, base)
+        and not name.startswith("_")
+        and (c.__module__ == module.__name__ or c.__module__.startswith(module.__name__ + "."))
+    ]
+
+
+def _foreign(group: str, method: str) -> list[type[Any]]:
+    classes = [entry.load() for entry in entry_points(group=group)]
+    classes += [c for m in _plugins for c in _classes(m, object)]
+    return [c for c in classes if isinstance(getattr(c, "name", None), str) and hasattr(c, method)]
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A hint that names what is close to `name` among `known`, or all of them."""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return "did you mean " + " or ".join(close) + "?" if close else "known: " + ", ".join(known)
+
+
+def first_sentence(thing: object) -> str:
+    """The first line of a docstring; it is the help."""
+    text = inspect.getdoc(thing)
+    if not text:
+        raise IrconvError("no docstring", where=str(thing))
+    return text.splitlines()[0]
+

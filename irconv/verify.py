@@ -1,0 +1,118 @@
+"""The whole-graph check: order, names, uses, and every type inferred again and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import networkx as nx
+
+from irconv.dim import symbols_of
+from irconv.errors import GraphError, VerifyError, printable
+from irconv.graph import Graph, Node, Value, infer
+from irconv.listing import header, node_line, parameter_line, ref
+from irconv.op import check_count
+from irconv.types import TensorType, Type, type_of
+
+
+def verify(graph: Graph) -> None:
+    """Raises VerifyError, with the guilty line marked, unless `graph` is valid."""
+    defined: set[Value] = set(graph.inputs)
+    names: set[str] = set()
+    for value in graph.inputs:
+        _check_name(graph, value, names, header(graph))
+    for value in graph.parameters.values():
+        _check_name(graph, value, names, parameter_line(value))
+        if value.array is not None and type_of(value.array) != value.type:
+            raise _error(graph, parameter_line(value), "the array is not of its type", value.type)
+        defined.add(value)
+    for node in graph:
+        _check_node(graph, node, defined)
+        for value in node.results:
+            _check_name(graph, value, names, node_line(node))
+            defined.add(value)
+    for value in graph.outputs:
+        if value not in defined:
+            raise _error(graph, header(graph), f"output {ref(value)} is not produced by this graph")
+
+
+def _check_name(graph: Graph, value: Value, names: set[str], line: str) -> None:
+    if value.name in names or graph.value(value.name) is not value:
+        raise _error(graph, line, f"{ref(value)} is defined twice")
+    names.add(value.name)
+
+
+def _check_node(graph: Graph, node: Node, defined: set[Value]) -> None:
+    for index, value in enumerate(node.operands):
+        if value is None:
+            continue
+        if value not in defined:
+            raise _error(graph, node_line(node), _undefined(graph, node, value))
+        if (node, index) not in value._uses:
+            raise _error(graph, node_line(node), f"the use of {ref(value)} is not recorded")
+    try:
+        check_count(node.op, [v is not None for v in node.operands])
+        types = infer(node.op, node.operands, [v.name for v in node.results])
+    except GraphError as error:
+        raise _error(graph, node_line(node), str(error)) from error
+    if len(types) != len(node.results):
+        raise _error(graph, node_line(node), "the number of results differs", len(types))
+    for value, found in zip(node.results, types, strict=True):
+        if not fits(found, value.type, f"?{value.name}."):
+            raise _error(
+                graph, node_line(node), f"the type of {ref(value)} is wrong", found, value.type
+            )
+
+
+def fits(inferred: Type, declared: Type, fresh: str) -> bool:
+    """Whether a declared type is the inferred one; an unknown size may keep the symbol it got at birth."""
+    if inferred == declared:
+        return True
+    if not isinstance(inferred, TensorType) or not isinstance(declared, TensorType):
+        return False
+    if inferred.dtype != declared.dtype or inferred.rank != declared.rank:
+        return False
+    for a, b in zip(inferred.shape, declared.shape, strict=True):
+        unknown = any(s.startswith(fresh) for s in symbols_of(a))
+        if a != b and not (unknown and any(s.startswith("?") for s in symbols_of(b))):
+            return False
+    return True
+
+
+def _undefined(graph: Graph, node: Node, value: Value) -> str:
+    cycle = _cycle(graph)
+    if cycle:
+        return "the graph has a cycle: " + " -> ".join(f"%{printable(name)}" for name in cycle)
+    return f"{ref(value)} is not defined before its use by {ref(node.results[0])}"
+
+
+def _cycle(graph: Graph) -> list[str]:
+    try:
+        edges = nx.find_cycle(graph.to_networkx())
+    except nx.NetworkXNoCycle:
+        return []
+    return [*(edge[0] for edge in edges), edges[0][0]]
+
+
+def _error(
+    graph: Graph, line: str, what: str, expected: object = None, got: object = None
+) -> VerifyError:
+    return VerifyError(
+        what,
+        where=f"graph @{printable(graph.name)}",
+        expected=expected,
+        got=got,
+        listing="\n".join(_marked(graph, line)),
+    )
+
+
+def _marked(graph: Graph, guilty: str, around: int = 3) -> Iterator[str]:
+    """The lines around the guilty one, with a mark under it."""
+    lines = [header(graph), *(f"  {parameter_line(v)}" for v in graph.parameters.values())]
+    lines += [f"  {node_line(n)}" for n in graph]
+    place = next((i for i, text in enumerate(lines) if text.strip() == guilty), 0)
+    if place > around:
+        yield "  ..."
+    for i in range(max(0, place - around), min(len(lines), place + around + 1)):
+        yield lines[i]
+        if i == place:
+            yield "  " + "^" * min(60, max(1, len(lines[i].strip())))
