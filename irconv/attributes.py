@@ -18,7 +18,9 @@ def make_op(name: str, attributes: dict[str, Any]) -> Op:
     known = ops()
     cls = known.get(name)
     if cls is None and name.startswith("onnx."):
-        return _make(known["Generic"], name, {"op_type": name.removeprefix("onnx."), **_generic(attributes)})
+        return _make(
+            known["Generic"], name, {"op_type": name.removeprefix("onnx."), **_generic(attributes)}
+        )
     if cls is None:
         raise GraphError("unknown op", got=printable(name), hint=nearest(name, sorted(known)))
     return _make(cls, name, attributes)
@@ -36,11 +38,14 @@ def _make(cls: type[Op], name: str, attributes: dict[str, Any]) -> Op:
     for key, value in attributes.items():
         if key not in hints:
             raise GraphError(
-                f"{printable(name)} has no attribute {printable(key)}", hint=nearest(key, sorted(hints))
+                f"{printable(name)} has no attribute {printable(key)}",
+                hint=nearest(key, sorted(hints)),
             )
         if not _fits(value, hints[key]):
             raise GraphError(
-                f"attribute {key} of {name} is of the wrong type", expected=_shown(hints[key]), got=repr(value)
+                f"attribute {key} of {name} is of the wrong type",
+                expected=_shown(hints[key]),
+                got=repr(value),
             )
     missing = [k for k in _required(cls) if k not in attributes]
     if missing:
@@ -85,4 +90,8 @@ def _items_fit(items: tuple[Any, ...], hints: tuple[Any, ...]) -> bool:
 
 
 def _shown(hint: Any) -> str:
-    return getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")
+    return (
+        getattr(hint, "__name__", None)
+        if isinstance(hint, type)
+        else str(hint).replace("typing.", "")
+    )

@@ -64,5 +64,3 @@ def _same_node(x: Node, y: Node) -> bool:
         and [v and v.name for v in x.operands] == [v and v.name for v in y.operands]
         and [(v.name, v.type) for v in x.results] == [(v.name, v.type) for v in y.results]
     )
-
-

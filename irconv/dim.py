@@ -52,9 +52,7 @@ class Expr:
         return self * -1 + other
 
     def __mul__(self, other: Dim) -> Dim:
-        return _polynomial(
-            (_times(a, b), x * y) for a, x in self.terms for b, y in _terms(other)
-        )
+        return _polynomial((_times(a, b), x * y) for a, x in self.terms for b, y in _terms(other))
 
     __rmul__ = __mul__
 
@@ -71,7 +69,11 @@ class Expr:
         constant = dict(rest.terms).get((), 0)
         whole = whole + constant // other
         rest = rest - constant + constant % other
-        return whole + _atom(FloorDiv(rest, other)) if isinstance(rest, Expr) else whole + rest // other
+        return (
+            whole + _atom(FloorDiv(rest, other))
+            if isinstance(rest, Expr)
+            else whole + rest // other
+        )
 
     def __rfloordiv__(self, other: int) -> Dim:
         return 0 if other == 0 else _atom(FloorDiv(Expr((((), other),)), self))
@@ -226,7 +228,9 @@ def as_dim(value: int | str | Expr) -> Dim:
     return int(value)
 
 
-_TOKEN = re.compile(r'\s*(?:(\d{1,19})|([A-Za-z_?][A-Za-z0-9_.?]*)|("(?:[^"\\]|\\.)*")|(//|[-+*^()]))')
+_TOKEN = re.compile(
+    r'\s*(?:(\d{1,19})|([A-Za-z_?][A-Za-z0-9_.?]*)|("(?:[^"\\]|\\.)*")|(//|[-+*^()]))'
+)
 _ESCAPE = re.compile(r'\\(?:u\{([0-9a-f]{1,6})\}|(["\\]))')
 
 
@@ -257,7 +261,9 @@ def parse_dim(text: str) -> Dim:
 
 
 def _not_a_size(text: str) -> GraphError:
-    return GraphError("not a size", expected="an integer, a name, or an expression", got=printable(text))
+    return GraphError(
+        "not a size", expected="an integer, a name, or an expression", got=printable(text)
+    )
 
 
 class _Reader:

@@ -60,8 +60,14 @@ class ConvGeometry:
     def out(self) -> Ints:
         """Spatial sizes of the output."""
         sizes = tuple(
-            window_size(*axis) for axis in zip(
-                self.image, self.kernel, self.strides, self.dilations, self._pad_pairs(), strict=True
+            window_size(*axis)
+            for axis in zip(
+                self.image,
+                self.kernel,
+                self.strides,
+                self.dilations,
+                self._pad_pairs(),
+                strict=True,
             )
         )
         if any(not isinstance(s, int) or s < 0 for s in sizes):
@@ -112,9 +118,7 @@ class ConvGeometry:
     def tap_table(self) -> IntArray:
         """`[prod(out), taps]` int32: the input pixel that each (output pixel, tap) reads, -1 in the padding."""
 
-        def combine(
-            table: npt.NDArray[np.int64], axis: int
-        ) -> npt.NDArray[np.int64]:
+        def combine(table: npt.NDArray[np.int64], axis: int) -> npt.NDArray[np.int64]:
             read = self._axis(axis)
             pixel = table[:, None, :, None] * self.image[axis] + read[None, :, None, :]
             inside = (table[:, None, :, None] >= 0) & (read[None, :, None, :] >= 0)
@@ -127,8 +131,16 @@ class ConvGeometry:
     def __str__(self) -> str:
         out = " x ".join(map(str, (self.out_channels, *self.out))) if self._fits() else "?"
         image = " x ".join(map(str, (self.in_channels, *self.image)))
-        parts = [f"{image} -> {out}", f"kernel {list(self.kernel)}", f"strides {list(self.strides)}"]
-        parts += [f"pads {list(self.pads)}", f"dilations {list(self.dilations)}", f"group {self.group}"]
+        parts = [
+            f"{image} -> {out}",
+            f"kernel {list(self.kernel)}",
+            f"strides {list(self.strides)}",
+        ]
+        parts += [
+            f"pads {list(self.pads)}",
+            f"dilations {list(self.dilations)}",
+            f"group {self.group}",
+        ]
         return ", ".join(parts)
 
     def _fits(self) -> bool:

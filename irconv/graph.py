@@ -27,7 +27,16 @@ class Value:
     """
 
     __slots__ = (
-        "_digest", "_outputs", "_uses", "array", "index", "name", "producer", "trainable", "type", "uid"
+        "_digest",
+        "_outputs",
+        "_uses",
+        "array",
+        "index",
+        "name",
+        "producer",
+        "trainable",
+        "type",
+        "uid",
     )
 
     def __init__(
@@ -89,7 +98,9 @@ class Value:
     def tensor_type(self) -> TensorType:
         """The type, which must be a dense tensor."""
         if not isinstance(self.type, TensorType):
-            raise GraphError("a dense tensor is needed", where=f"%{printable(self.name)}", got=self.type)
+            raise GraphError(
+                "a dense tensor is needed", where=f"%{printable(self.name)}", got=self.type
+            )
         return self.type
 
     @property
@@ -196,7 +207,9 @@ class Graph:
     def value(self, name: str) -> Value:
         """The value called `name`."""
         if name not in self._values:
-            raise GraphError("no such value", where=f"graph @{printable(self.name)}", got=printable(name))
+            raise GraphError(
+                "no such value", where=f"graph @{printable(self.name)}", got=printable(name)
+            )
         return self._values[name]
 
     def node(self, name: str) -> Node:
@@ -350,9 +363,7 @@ class Graph:
             raise GraphError("the name is taken", where=f"%{printable(name)}")
         del self._values[value.name]
         if self.parameters.get(value.name) is value:
-            self.parameters = {
-                (name if v is value else k): v for k, v in self.parameters.items()
-            }
+            self.parameters = {(name if v is value else k): v for k, v in self.parameters.items()}
         value.name = name
         self._values[name] = value
 
@@ -365,7 +376,9 @@ class Graph:
         """Removes a node whose results are not used."""
         for value in node.results:
             if value._uses or value._outputs:
-                raise GraphError("a value that is used cannot be erased", where=f"%{printable(value.name)}")
+                raise GraphError(
+                    "a value that is used cannot be erased", where=f"%{printable(value.name)}"
+                )
         for index, operand in enumerate(node.operands):
             if operand is not None:
                 del operand._uses[(node, index)]
@@ -376,7 +389,9 @@ class Graph:
     def remove_parameter(self, value: Value) -> None:
         """Removes a parameter that is not used."""
         if value._uses or value._outputs:
-            raise GraphError("a parameter that is used cannot be removed", where=f"%{printable(value.name)}")
+            raise GraphError(
+                "a parameter that is used cannot be removed", where=f"%{printable(value.name)}"
+            )
         del self.parameters[value.name]
         del self._values[value.name]
 
@@ -428,16 +443,15 @@ def infer(op: Op, operands: Sequence[Value | None], names: Sequence[str]) -> tup
     """Result types of `op` on `operands`; an unknown size becomes a symbol named after its value."""
     types = [v.type if v is not None else None for v in operands]
     constants = [v.array if v is not None else None for v in operands]
-    return tuple(
-        _named(t, name) for t, name in zip(op.infer(types, constants), names, strict=True)
-    )
+    return tuple(_named(t, name) for t, name in zip(op.infer(types, constants), names, strict=True))
 
 
 def _named(found: Type, name: str) -> Type:
     if not isinstance(found, TensorType) or UNKNOWN not in found.symbols():
         return found
     return found.with_shape(
-        symbol(f"?{name}.{axis}") if d == symbol(UNKNOWN) else d for axis, d in enumerate(found.shape)
+        symbol(f"?{name}.{axis}") if d == symbol(UNKNOWN) else d
+        for axis, d in enumerate(found.shape)
     )
 
 
@@ -459,15 +473,22 @@ def _copied(graph: Graph) -> Graph:
     for value in graph.parameters.values():
         new[value] = copy.adopt_parameter(
             Value(
-                value.name, value.type, array=value.array, trainable=value.trainable,
-                digest=value._digest, uid=value.uid,
+                value.name,
+                value.type,
+                array=value.array,
+                trainable=value.trainable,
+                digest=value._digest,
+                uid=value.uid,
             )
         )
     for node in graph:
         operands = [new[v] if v is not None else None for v in node.operands]
         twin = copy.add_node(
-            node.op, operands, [v.name for v in node.results],
-            types=[v.type for v in node.results], uid=node.uid,
+            node.op,
+            operands,
+            [v.name for v in node.results],
+            types=[v.type for v in node.results],
+            uid=node.uid,
         )
         for old, value in zip(node.results, twin.results, strict=True):
             value.uid = old.uid
@@ -483,5 +504,3 @@ def array_digest(array: Array | None) -> str:
     head = hashlib.sha256(f"{data.dtype.name}{data.shape}".encode())
     head.update(data.reshape(-1).view(np.uint8).data if data.size else b"")
     return head.hexdigest()[:24]
-
-

@@ -14,7 +14,9 @@ from irconv.registry import nearest
 from irconv.types import Array, TensorType, dtype_name
 
 
-def check_inputs(declared: Sequence[Value], given: Mapping[str, Any] | Sequence[Any]) -> list[Array]:
+def check_inputs(
+    declared: Sequence[Value], given: Mapping[str, Any] | Sequence[Any]
+) -> list[Array]:
     """The arrays in the order of `declared`, C-contiguous, in native byte order, of the declared types.
 
     Accepts what NumPy would convert without loss (lists, other integer widths, float64 that float32 holds
@@ -31,11 +33,15 @@ def _by_name(declared: Sequence[Value], given: Mapping[str, Any] | Sequence[Any]
     shown = ", ".join(map(printable, names)) or "none"
     if not isinstance(given, Mapping):
         if len(given) != len(names):
-            raise InputError("wrong number of inputs", expected=f"{len(names)} ({shown})", got=len(given))
+            raise InputError(
+                "wrong number of inputs", expected=f"{len(names)} ({shown})", got=len(given)
+            )
         return dict(zip(names, given, strict=True))
     for name in given:
         if name not in names:
-            raise InputError(f"no input is called {printable(name)}", hint=nearest(str(name), names))
+            raise InputError(
+                f"no input is called {printable(name)}", hint=nearest(str(name), names)
+            )
     missing = [n for n in names if n not in given]
     if missing:
         raise InputError(f"input {printable(missing[0])} is missing", expected=shown)
@@ -50,13 +56,17 @@ def _array(value: Value, given: Any) -> Array:
     try:
         array = np.asarray(given)
     except (ValueError, TypeError) as error:
-        raise InputError("not an array", where=where, expected=declared, got=printable(error)) from error
+        raise InputError(
+            "not an array", where=where, expected=declared, got=printable(error)
+        ) from error
     if array.dtype != declared.dtype:
         array = _cast(array, given, declared, where)
     if array.ndim != declared.rank or any(
         isinstance(d, int) and d != n for d, n in zip(declared.shape, array.shape, strict=True)
     ):
-        raise InputError("wrong shape", where=where, expected=list_text(declared.shape), got=list(array.shape))
+        raise InputError(
+            "wrong shape", where=where, expected=list_text(declared.shape), got=list(array.shape)
+        )
     return np.ascontiguousarray(array).reshape(array.shape)
 
 
@@ -68,7 +78,10 @@ def _cast(array: Array, given: Any, declared: TensorType, where: str) -> Array:
     )
     if not safe:
         raise InputError(
-            "wrong element type", where=where, expected=dtype_name(declared.dtype), got=str(array.dtype),
+            "wrong element type",
+            where=where,
+            expected=dtype_name(declared.dtype),
+            got=str(array.dtype),
             hint=f"use .astype({declared.dtype.name!r}) if losing precision is what you want",
         )
     return array.astype(declared.dtype)
@@ -89,8 +102,10 @@ def bind_symbols(declared: Sequence[Value], arrays: Sequence[Array]) -> dict[str
         expected = [substitute(d, sizes) for d in value.shape]
         if any(isinstance(d, int) and d != n for d, n in zip(expected, array.shape, strict=True)):
             raise InputError(
-                "wrong shape", where=f"input {printable(value.name)}",
-                expected=list_text(expected), got=list(array.shape),
+                "wrong shape",
+                where=f"input {printable(value.name)}",
+                expected=list_text(expected),
+                got=list(array.shape),
             )
     return sizes
 
@@ -103,6 +118,8 @@ def _is_symbol(dim: Expr) -> bool:
 def _bind(sizes: dict[str, int], name: str, size: int, value: Value) -> None:
     if sizes.setdefault(name, size) != size:
         raise InputError(
-            f"size {printable(name)} differs between inputs", where=f"input {printable(value.name)}",
-            expected=sizes[name], got=size,
+            f"size {printable(name)} differs between inputs",
+            where=f"input {printable(value.name)}",
+            expected=sizes[name],
+            got=size,
         )

@@ -48,7 +48,8 @@ def content(value: Value) -> Array:
     """The array of a parameter; raises GraphError where a listing was read without its .npz."""
     if value.array is None:
         raise GraphError(
-            "a parameter has no content", where=f"%{printable(value.name)}",
+            "a parameter has no content",
+            where=f"%{printable(value.name)}",
             hint="the listing was read without its .npz",
         )
     return value.array

@@ -27,8 +27,12 @@ def to_networkx(graph: Graph) -> nx.MultiDiGraph[str]:
         network.add_node(value.name, kind="input", types=[value.type])
     for value in graph.parameters.values():
         network.add_node(
-            value.name, kind="parameter", types=[value.type], array=value.array,
-            digest=value.digest, trainable=value.trainable,
+            value.name,
+            kind="parameter",
+            types=[value.type],
+            array=value.array,
+            digest=value.digest,
+            trainable=value.trainable,
         )
     for node in graph:
         _add(network, node)
@@ -37,8 +41,12 @@ def to_networkx(graph: Graph) -> nx.MultiDiGraph[str]:
 
 def _add(network: nx.MultiDiGraph[str], node: Node) -> None:
     network.add_node(
-        node.name, kind="node", op=node.op, n_operands=len(node.operands),
-        names=[v.name for v in node.results], types=[v.type for v in node.results],
+        node.name,
+        kind="node",
+        op=node.op,
+        n_operands=len(node.operands),
+        names=[v.name for v in node.results],
+        types=[v.type for v in node.results],
     )
     for index, value in enumerate(node.operands):
         if value is not None:

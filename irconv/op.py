@@ -13,7 +13,6 @@ from irconv.errors import GraphError
 from irconv.types import Array, MatrixType, TensorType, Type
 
 
-
 # infer() writes this symbol for such a size; Graph.add_node replaces it by `?<value>.<axis>`
 UNKNOWN = "?"
 
@@ -97,7 +96,9 @@ def tensor(types: Sequence[Type | None], index: int) -> TensorType:
     """Operand `index`, which must be a dense tensor."""
     found = types[index]
     if not isinstance(found, TensorType):
-        raise GraphError(f"operand {index} is of the wrong kind", expected="a dense tensor", got=found)
+        raise GraphError(
+            f"operand {index} is of the wrong kind", expected="a dense tensor", got=found
+        )
     return found
 
 
@@ -157,8 +158,8 @@ def same_dtype(op: Op, types: Sequence[Type | None]) -> np.dtype[Any]:
     dtypes = [t.dtype for t in types if t is not None]
     if any(d != dtypes[0] for d in dtypes):
         raise GraphError(
-            f"{op.name} mixes element types", expected="one", got=", ".join(map(str, dict.fromkeys(dtypes)))
+            f"{op.name} mixes element types",
+            expected="one",
+            got=", ".join(map(str, dict.fromkeys(dtypes))),
         )
     return dtypes[0]
-
-

@@ -105,8 +105,13 @@ def _run_one(graph: Graph, current: Pass, done: Sequence[Pass]) -> Stage:
             listing=error.listing if isinstance(error, IrconvError) else None,
         ) from error
     return Stage(
-        current, graph, copy, rewriter.fired, tuple(rewriter.remarks),
-        tuple(copy.provenance.records[known:]), time.perf_counter() - start,
+        current,
+        graph,
+        copy,
+        rewriter.fired,
+        tuple(rewriter.remarks),
+        tuple(copy.provenance.records[known:]),
+        time.perf_counter() - start,
     )
 
 
@@ -134,14 +139,18 @@ def _split(text: str) -> list[str]:
         return []
     found = re.findall(r"(?:[^,{}]|\{[^{}]*\})+", text)
     if ",".join(found) != text:
-        raise PipelineError("not a pipeline", expected="name{option=value},name,...", got=printable(text))
+        raise PipelineError(
+            "not a pipeline", expected="name{option=value},name,...", got=printable(text)
+        )
     return found
 
 
 def _parse_pass(text: str) -> Pass:
     match = _PASS.fullmatch(text)
     if match is None:
-        raise PipelineError("not a pass", expected="name or name{option=value}", got=repr(printable(text)))
+        raise PipelineError(
+            "not a pass", expected="name or name{option=value}", got=repr(printable(text))
+        )
     known = passes()
     name = match[1]
     if name not in known:
@@ -156,7 +165,9 @@ def _parse_option(cls: type[Pass], text: str) -> tuple[str, Any]:
     fields = {f.name: hints[f.name] for f in dataclasses.fields(cls)}
     if key not in fields:
         known = list(fields) or ["none"]
-        raise PipelineError(f"pass {cls.name} has no option {printable(key)}", hint=nearest(key, known))
+        raise PipelineError(
+            f"pass {cls.name} has no option {printable(key)}", hint=nearest(key, known)
+        )
     if not equals:
         raise PipelineError(f"option {key} of {cls.name} needs a value", expected=f"{key}=value")
     return key, _option_value(cls.name, key, value, fields[key])
@@ -188,7 +199,9 @@ def _option_value(name: str, key: str, text: str, hint: Any) -> Any:
             expected = "a number"
     else:
         return text
-    raise PipelineError(f"option {key} of {name} is wrong", expected=expected, got=repr(printable(text)))
+    raise PipelineError(
+        f"option {key} of {name} is wrong", expected=expected, got=repr(printable(text))
+    )
 
 
 def _option_text(value: Any) -> str:

@@ -95,4 +95,3 @@ def first_sentence(thing: object) -> str:
     if not text:
         raise IrconvError("no docstring", where=str(thing))
     return text.splitlines()[0]
-

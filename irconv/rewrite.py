@@ -87,9 +87,7 @@ class Rewriter:
         """
         return self.emit_node(op, operands, name=name).result
 
-    def emit_node(
-        self, op: Op, operands: Iterable[Value | None], name: str | None = None
-    ) -> Node:
+    def emit_node(self, op: Op, operands: Iterable[Value | None], name: str | None = None) -> Node:
         """As `emit`, for any number of results."""
         stem = self._stem(name or op.name.lower())
         names = [stem] if op.n_results == 1 else [f"{stem}.{i}" for i in range(op.n_results)]
@@ -181,7 +179,9 @@ class Rewriter:
 
     def _replace(self, node: Node, values: tuple[Value, ...]) -> list[Node]:
         if len(values) != len(node.results):
-            raise GraphError("a rewrite must replace every result", expected=len(node.results), got=len(values))
+            raise GraphError(
+                "a rewrite must replace every result", expected=len(node.results), got=len(values)
+            )
         users = [user for v in node.results for user in v.users]
         for old, new in zip(node.results, values, strict=True):
             self._replace_value(old, new)
@@ -208,11 +208,15 @@ class Rewriter:
     def _check_type(self, old: Value, new: Value) -> None:
         if old.type == new.type:
             return
-        refines = isinstance(old.type, TensorType) and any(s.startswith("?") for s in old.type.symbols())
+        refines = isinstance(old.type, TensorType) and any(
+            s.startswith("?") for s in old.type.symbols()
+        )
         if not refines and not fits(old.type, new.type, "?"):
             raise GraphError(
                 f"rule {self._rule.name if self._rule else '?'} changes a type",
-                where=f"%{printable(old.name)}", expected=old.type, got=new.type,
+                where=f"%{printable(old.name)}",
+                expected=old.type,
+                got=new.type,
             )
         self._refined = True
 
@@ -253,7 +257,9 @@ class Rewriter:
                 expected=f"at most {self._limit} rewrites",
             )
         self.graph.provenance.add(
-            Record(self.pass_name, current.name, current.source, tuple(dict.fromkeys(old)), tuple(new))
+            Record(
+                self.pass_name, current.name, current.source, tuple(dict.fromkeys(old)), tuple(new)
+            )
         )
 
 
@@ -264,5 +270,3 @@ def _refs(node: Node) -> list[Ref]:
 
 def _parameter_ref(value: Value) -> Ref:
     return Ref(value.uid, "parameter", value.name)
-
-

@@ -216,7 +216,9 @@ class _Reader:
         if array is None:
             return None
         if array.dtype != declared.dtype or array.shape != declared.shape:
-            raise line.error("the stored array is of another type", declared, f"{array.dtype}{array.shape}")
+            raise line.error(
+                "the stored array is of another type", declared, f"{array.dtype}{array.shape}"
+            )
         view = array.view()
         view.flags.writeable = False
         return view
@@ -226,13 +228,17 @@ class _Reader:
         flat = list(value) if isinstance(value, tuple) else [value]
         size = declared.size
         if len(flat) != size or isinstance(value, tuple) != bool(declared.rank):
-            raise line.error("the elements do not fill the shape", declared, f"{len(flat)} elements")
+            raise line.error(
+                "the elements do not fill the shape", declared, f"{len(flat)} elements"
+            )
         if not all(isinstance(x, (bool, int, float)) for x in flat):
             raise line.error("an element is not a number")
         try:
             array = np.array(flat, dtype=object).astype(declared.dtype).reshape(declared.shape)
         except (OverflowError, ValueError, TypeError) as error:
-            raise line.error("an element does not fit the element type", declared, str(error)) from None
+            raise line.error(
+                "an element does not fit the element type", declared, str(error)
+            ) from None
         array.flags.writeable = False
         return array
 
@@ -263,12 +269,16 @@ class _Reader:
                 raise GraphError(f"%{printable(name)} is defined twice")
         if op.n_results != len(names):
             raise GraphError(f"{op.name} has {op.n_results} results", got=len(names))
-        declared: list[Type] | None = [_tensor(text) for text in types if not text.startswith("matrix<")]
+        declared: list[Type] | None = [
+            _tensor(text) for text in types if not text.startswith("matrix<")
+        ]
         if len(declared) != len(types):
             declared = list(infer(op, operands, names))
             found = [str(t) for t in declared]
             if found != types:
-                raise GraphError("the type differs from the inferred one", expected=found, got=types)
+                raise GraphError(
+                    "the type differs from the inferred one", expected=found, got=types
+                )
         return self.graph.add_node(op, operands, names, types=declared)
 
     def _result(self, line: _Line) -> str:
@@ -343,7 +353,9 @@ class _Reader:
     def _tensor_type(self, line: _Line) -> TensorType:
         dtype = line.need(_WORD, "an element type")
         if dtype not in DTYPES:
-            raise line.error(f"unknown element type ({nearest(dtype, list(DTYPES))})", got=printable(dtype))
+            raise line.error(
+                f"unknown element type ({nearest(dtype, list(DTYPES))})", got=printable(dtype)
+            )
         line.expect("[")
         shape: list[Dim] = []
         while not line.accept("]"):

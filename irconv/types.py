@@ -116,8 +116,7 @@ class MatrixType:
     """A convolution as one sparse matrix: fixed zeros, tied weights.
 
     Rows are output elements `[out_channels, *out]`, columns input elements `[in_channels, *image]` of
-    `geometry`; the other way round when `transposed`. `entries` is the number of stored entries: of the whole
-    matrix in the literal form, of (output pixel, input pixel) pairs in the tap form.
+    `geometry`; the other way round when `transposed`.
     """
 
     dtype: AnyDType
@@ -140,6 +139,26 @@ class MatrixType:
     @property
     def columns(self) -> int:
         return self.geometry.rows if self.transposed else self.geometry.columns
+
+    @property
+    def channels(self) -> int:
+        """Channels of the result."""
+        return self.geometry.in_channels if self.transposed else self.geometry.out_channels
+
+    @property
+    def index_rows(self) -> int:
+        """Rows of the index: result pixels in the tap form, result elements in the literal form."""
+        return self.rows // self.channels if self.form == "tap" else self.rows
+
+    @property
+    def entries(self) -> int:
+        """Entries of the index."""
+        return self.geometry.tap_entries if self.form == "tap" else self.nnz
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes of the index: three int32 arrays."""
+        return 4 * (self.index_rows + 1 + 2 * self.entries)
 
     @property
     def nnz(self) -> int:
