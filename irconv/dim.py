@@ -177,6 +177,13 @@ def _factor(dim: Dim) -> str:
 _PLAIN = re.compile(r"[A-Za-z_?][A-Za-z0-9_.?]*")
 
 
+def known(dim: Dim) -> int:
+    """The integer that a size is; raises GraphError where it is symbolic."""
+    if not isinstance(dim, int):
+        raise GraphError("a size must be known", got=dim)
+    return dim
+
+
 def product(dims: Iterable[Dim]) -> Dim:
     """The product of sizes; 1 of none."""
     return reduce(mul, dims, 1)

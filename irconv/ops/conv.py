@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from irconv.dim import Dim, product
+from irconv.dim import Dim, known, product
 from irconv.errors import GraphError
 from irconv.op import Op, optional, present, same_dtype, static_shape, tensor
 from irconv.types import Array, TensorType, Type
@@ -101,7 +101,7 @@ class ConvTranspose(Windowed):
         x, w = present(arrays, 0), present(arrays, 1)
         batch, channels, *spatial = x.shape
         per_group = w.shape[1]
-        full = tuple(int(s) for s in self.full_sizes(spatial) if isinstance(s, int))
+        full = tuple(known(s) for s in self.full_sizes(spatial))
         columns = x.reshape(batch, self.group, channels // self.group, prod(spatial))
         weights = w.reshape(self.group, channels // self.group, per_group, -1)
         y = np.zeros((batch, self.group * per_group, *full), x.dtype)
@@ -118,7 +118,7 @@ class ConvTranspose(Windowed):
 def convolve(window: Windowed, x: Array, w: Array, group: int) -> Array:
     """Conv without bias: the sum over taps of (weights of the tap) @ (pixels that it reads)."""
     batch, channels, *spatial = x.shape
-    out = tuple(int(s) for s in window.out_sizes(spatial) if isinstance(s, int))
+    out = tuple(known(s) for s in window.out_sizes(spatial))
     weights = w.reshape(group, w.shape[0] // group, channels // group, -1)
     y = np.zeros((batch, group, w.shape[0] // group, prod(out)), x.dtype)
     for tap, view in enumerate(window.taps(window.padded(x), out)):

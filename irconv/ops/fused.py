@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from irconv.dim import Dim, product
+from irconv.dim import Dim, known, product
 from irconv.errors import GraphError
 from irconv.op import Op, operand_names, optional, present, same_dtype, tensor
 from irconv.ops.activation import ACTIVATIONS
@@ -51,7 +51,7 @@ class FusedConv(Windowed):
     ) -> tuple[Type, ...]:
         same_dtype(self, types)
         between = self.conv_type(types)
-        check_bias(self, optional(types, 2), int(str(between.shape[1])))
+        check_bias(self, optional(types, 2), known(between.shape[1]))
         residual = optional(types, 3)
         if residual is not None and residual != between:
             raise GraphError("FusedConv: wrong residual", expected=between, got=residual)

@@ -1,16 +1,17 @@
-"""The patch matrix of a convolution: im2col."""
+"""The patch matrix of a convolution, im2col, and its adjoint, col2im."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
-from irconv.dim import product
+from irconv.dim import known, product
 from irconv.errors import GraphError
-from irconv.op import present, tensor
+from irconv.op import Op, present, tensor
 from irconv.types import Array, Type
 from irconv.window import Windowed
 
@@ -44,7 +45,49 @@ class Im2Col(Windowed):
     def run(self, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
         x = present(arrays, 0)
         batch, channels, *spatial = x.shape
-        out = tuple(int(s) for s in self.out_sizes(spatial) if isinstance(s, int))
+        out = tuple(known(s) for s in self.out_sizes(spatial))
         taps = np.stack(self.taps(self.padded(x), out), axis=2)
         depth = channels // self.group * prod(self.kernel_shape)
         return (taps.reshape(batch, self.group, depth, prod(out)),)
+
+
+@dataclass(frozen=True)
+class Col2Im(Op):
+    """The adjoint of the patch matrix: columns [N, C * prod(block), L] summed into an image [N, C, *image].
+
+    ONNX's Col2Im; `image_shape` and `block_shape` must be known.
+    """
+
+    operands: ClassVar[str] = "x, image_shape, block_shape"
+
+    strides: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+
+    def window(self, block: Sequence[int]) -> Windowed:
+        """The window that slides over the image."""
+        return Windowed(tuple(map(int, block)), self.strides, self.pads, self.dilations)
+
+    def infer(
+        self, types: Sequence[Type | None], constants: Sequence[Array | None]
+    ) -> tuple[Type, ...]:
+        x, image, block = tensor(types, 0), constants[1], constants[2]
+        if image is None or block is None:
+            raise GraphError("Col2Im: image_shape and block_shape must be constants")
+        windows = product(self.window(block).out_sizes([int(s) for s in image]))
+        taps = prod(map(int, block))
+        if x.rank != 3 or not isinstance(x.shape[1], int) or x.shape[1] % taps or x.shape[2] != windows:
+            raise GraphError("Col2Im: wrong columns", expected=f"[N, C * {taps}, {windows}]", got=x)
+        return (x.with_shape((x.shape[0], x.shape[1] // taps, *map(int, image))),)
+
+    def run(self, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
+        x, image, block = (present(arrays, i) for i in range(3))
+        window = self.window(block)
+        out = tuple(known(s) for s in window.out_sizes([int(s) for s in image]))
+        channels = x.shape[1] // prod(map(int, block))
+        columns = x.reshape(len(x), channels, -1, *out)
+        y = window.padded(np.zeros((len(x), channels, *map(int, image)), x.dtype))
+        for tap, view in enumerate(window.taps(y, out)):
+            view += columns[:, :, tap]
+        inside = (slice(a, a + int(size)) for size, (a, _) in zip(image, window.pad_pairs, strict=True))
+        return (y[(slice(None), slice(None), *inside)],)

@@ -1,0 +1,67 @@
+"""What a backend is: it turns a graph of known sizes into a program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, TypeAlias
+
+from irconv.errors import BackendError
+from irconv.graph import Graph
+from irconv.registry import backends, nearest
+from irconv.report import Report
+from irconv.types import Array
+
+Precision: TypeAlias = Literal["strict", "fast"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compile: the precision class, the number of threads, whether to measure alternatives."""
+
+    precision: Precision = "fast"
+    threads: int = 1
+    tune: bool = False
+
+
+class Program(Protocol):
+    """A compiled graph. It may be called by several threads at once; outputs are fresh arrays."""
+
+    @property
+    def report(self) -> Report: ...
+
+    @property
+    def source(self) -> str:
+        """The emitted program, for people."""
+        ...
+
+    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
+        """Runs on arrays that were checked: in the graph's order, of the declared types, C-contiguous."""
+        ...
+
+
+class Backend(Protocol):
+    """A folder in `backends/` with a class of this kind, called as the folder is."""
+
+    name: ClassVar[str]
+    default_pipeline: ClassVar[str]
+
+    def unavailable(self) -> str | None:
+        """Why this backend cannot run here (what is missing), or None."""
+        ...
+
+    def compile(self, graph: Graph, options: Options, pipeline: str) -> Program:
+        """The program of a graph that was lowered by `pipeline` already and whose sizes are all known."""
+        ...
+
+
+def find_backend(name: str) -> Backend:
+    """The backend called `name`, if it can run here; raises BackendError."""
+    known = backends()
+    if name not in known:
+        raise BackendError(f"unknown backend {name!r}", hint=nearest(name, list(known)))
+    backend: Backend = known[name]()
+    missing = backend.unavailable()
+    if missing is not None:
+        raise BackendError(f"backend {name} cannot run here", got=missing)
+    return backend

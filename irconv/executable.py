@@ -1,0 +1,160 @@
+"""A compiled model: checks its inputs, compiles for each new set of sizes, keeps the last few programs."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, get_args
+
+from irconv.backend import Backend, Options, Precision, Program, find_backend
+from irconv.errors import BackendError
+from irconv.graph import Graph
+from irconv.inputs import bind_symbols, check_inputs
+from irconv.pipeline import Pipeline, Stage, lower, pipeline_text
+from irconv.report import Report
+from irconv.specialize import specialize
+from irconv.types import Array, TensorType
+from irconv.verify import verify
+
+KEPT_PROGRAMS = 8
+
+
+def compile(  # noqa: A001 - the public name, as in torch.compile
+    graph: Graph,
+    backend: str = "numba_cpu",
+    pipeline: Pipeline | None = None,
+    precision: Precision = "fast",
+    threads: int | None = None,
+    tune: bool = False,
+) -> Executable:
+    """An Executable of `graph`.
+
+    `pipeline` is the text of the passes to run first; None means the backend's default, `""` none at all.
+    `threads` defaults to the number of cores that this process may use. A graph of symbolic sizes is compiled
+    when it is first called with a new set of sizes. Raises BackendError, PipelineError, VerifyError.
+    """
+    if precision not in get_args(Precision):
+        raise BackendError("unknown precision", expected=" or ".join(get_args(Precision)), got=precision)
+    count = available_cores() if threads is None else threads
+    if count < 1:
+        raise BackendError("wrong number of threads", expected="at least 1", got=count)
+    found = find_backend(backend)
+    text = found.default_pipeline if pipeline is None else pipeline
+    passes: Pipeline = text if not isinstance(text, str) else pipeline_text(text)
+    verify(graph)
+    executable = Executable(graph, found, passes, Options(precision, count, tune))
+    if not graph.symbols():
+        executable.prepare({})
+    return executable
+
+
+def available_cores() -> int:
+    """The number of cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Executable:
+    """A model compiled for one backend; made by `compile`. Several threads may call it at once.
+
+    `exe(x)` takes arrays in the graph's order and returns a tuple; `exe.run({"x": x})` takes and returns a dict
+    by name. It pickles by its graph and options and is compiled anew where it is loaded.
+    """
+
+    def __init__(self, graph: Graph, backend: Backend, pipeline: Pipeline, options: Options) -> None:
+        self._graph: Graph | None = graph
+        self._inputs = graph.inputs
+        self._output_names = tuple(v.name for v in graph.outputs)
+        self._backend = backend
+        self._pipeline = pipeline
+        self._options = options
+        self._programs: OrderedDict[tuple[tuple[str, int], ...], Program] = OrderedDict()
+        self._lock = threading.Lock()
+        self.outputs: dict[str, TensorType] = {v.name: v.tensor_type for v in graph.outputs}
+        self.inputs: dict[str, TensorType] = {v.name: v.tensor_type for v in graph.inputs}
+
+    def __call__(self, *arrays: Any) -> tuple[Array, ...] | dict[str, Array]:
+        """Runs the model on arrays in the graph's order, or on one dict by name (then a dict comes back)."""
+        if len(arrays) == 1 and isinstance(arrays[0], Mapping):
+            return self.run(arrays[0])
+        return tuple(self._execute(check_inputs(self._inputs, arrays)))
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """The outputs by name, from the inputs by name."""
+        results = self._execute(check_inputs(self._inputs, inputs))
+        return dict(zip(self._output_names, results, strict=True))
+
+    def prepare(self, sizes: Mapping[str, int]) -> Program:
+        """The program for these sizes of the graph's symbols, compiled if it is not there yet."""
+        key = tuple(sorted(sizes.items()))
+        with self._lock:
+            program = self._programs.get(key)
+            if program is None:
+                program = self._compile(key)
+                self._programs[key] = program
+                if len(self._programs) > KEPT_PROGRAMS:
+                    self._programs.popitem(last=False)
+            self._programs.move_to_end(key)
+        return program
+
+    def release(self) -> None:
+        """Lets go of the source graph and its weights; only sizes compiled already can run after this."""
+        self._graph = None
+        for value in self._inputs:
+            value._uses.clear()
+
+    @property
+    def report(self) -> Report:
+        """The report of the program used last (of one compiled for sizes 1, if none was called yet)."""
+        return self._latest().report
+
+    @property
+    def source(self) -> str:
+        """The emitted program used last, readable."""
+        return self._latest().source
+
+    def _latest(self) -> Program:
+        with self._lock:
+            if self._programs:
+                return next(reversed(self._programs.values()))
+        names = self._graph.symbols() if self._graph is not None else ()
+        return self.prepare(dict.fromkeys(names, 1))
+
+    def _execute(self, arrays: Sequence[Array]) -> list[Array]:
+        return self.prepare(bind_symbols(self._inputs, arrays))(arrays)
+
+    def _compile(self, sizes: tuple[tuple[str, int], ...]) -> Program:
+        if self._graph is None:
+            raise BackendError("the source graph was released", got=f"new sizes {dict(sizes)}")
+        start = time.perf_counter()
+        graph = specialize(self._graph, dict(sizes)) if sizes else self._graph
+        remarks = []
+
+        def note(stage: Stage) -> None:
+            remarks.extend(stage.remarks)
+
+        lowered = lower(graph, self._pipeline, note)
+        program = self._backend.compile(lowered, self._options, pipeline_text(self._pipeline))
+        complete = replace(
+            program.report,
+            sizes=sizes,
+            remarks=tuple(remarks),
+            compile_seconds=time.perf_counter() - start,
+        )
+        program.report = complete  # type: ignore[misc]  # a program's report is a plain attribute
+        return program
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._graph is None:
+            raise BackendError("an Executable whose graph was released cannot be pickled")
+        o = self._options
+        arguments = (
+            self._graph, self._backend.name, self._pipeline, o.precision, o.threads, o.tune,
+        )
+        return (compile, arguments)
+
+    def __repr__(self) -> str:
+        return f"<Executable {self._backend.name}: {self.inputs} -> {self.outputs}>"

@@ -1,0 +1,129 @@
+"""What a compiled program tells about itself: which kernel runs each node, cost, memory."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+from irconv.dim import Dim, known
+from irconv.errors import printable
+from irconv.graph import Graph, Node
+from irconv.op import Cost
+from irconv.rewrite import Remark
+from irconv.types import TensorType
+
+OP_RUN = "Op.run"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """One node: the kernel that runs it (`Op.run` where the backend has none), cost, bytes of its buffers."""
+
+    node: str
+    op: str
+    kernel: str
+    macs: int
+    bytes: int
+    result_bytes: int
+    scratch_bytes: int = 0
+    note: str = ""
+
+    @property
+    def fallback(self) -> bool:
+        """Whether the node runs in Python and NumPy instead of a compiled kernel."""
+        return self.kernel == OP_RUN
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes: the arena that intermediate values share, scratch of the kernels, weights as kept, outputs."""
+
+    arena: int = 0
+    scratch: int = 0
+    weights: int = 0
+    outputs: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """The compile report of one program, for one set of sizes."""
+
+    backend: str
+    pipeline: str
+    precision: str
+    threads: int
+    sizes: tuple[tuple[str, int], ...]
+    nodes: tuple[NodeReport, ...]
+    memory: Memory
+    compile_seconds: float
+    remarks: tuple[Remark, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fallbacks(self) -> tuple[NodeReport, ...]:
+        """The nodes that no compiled kernel runs."""
+        return tuple(n for n in self.nodes if n.fallback)
+
+    @property
+    def macs(self) -> int:
+        return sum(n.macs for n in self.nodes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`."""
+        return asdict(self)
+
+    def table(self) -> Table:
+        """The nodes as a rich table."""
+        table = Table(title=f"{self.backend}, pipeline {self.pipeline or '(as it stands)'}")
+        for name in ("node", "op", "kernel"):
+            table.add_column(name, overflow="fold")
+        for name in ("Mmac", "result KiB", "scratch KiB"):
+            table.add_column(name, justify="right")
+        for n in self.nodes:
+            numbers = (n.macs / 1e6, n.result_bytes / 1024, n.scratch_bytes / 1024)
+            names = (_plain(printable(t)) for t in (n.node, n.op, n.kernel))
+            table.add_row(*names, *(f"{x:.2f}" for x in numbers))
+        return table
+
+    def __str__(self) -> str:
+        sizes = ", ".join(f"{k} = {v}" for k, v in self.sizes)
+        m = self.memory
+        lines = [
+            f"{self.backend} ({self.precision}, {self.threads} threads), pipeline "
+            f"{self.pipeline or '(as it stands)'}" + (f", {sizes}" if sizes else ""),
+            f"{len(self.nodes)} nodes, {len(self.fallbacks)} by {OP_RUN}, {self.macs / 1e6:.1f} Mmac",
+            f"arena {m.arena} B, scratch {m.scratch} B, weights {m.weights} B, outputs {m.outputs} B",
+        ]
+        lines += [f"fallback: %{printable(n.node)} ({n.op})" for n in self.fallbacks]
+        return "\n".join([*lines, *self.notes])
+
+
+def _plain(text: str) -> str:
+    """`text` with rich's markup escaped."""
+    return text.replace("[", r"\[")
+
+
+def node_report(node: Node, kernel: str, scratch_bytes: int = 0, note: str = "") -> NodeReport:
+    """The report of a node whose sizes are all known."""
+    cost = node_cost(node)
+    result = sum(known(v.type.nbytes) for v in node.results if isinstance(v.type, TensorType))
+    macs, moved = known(cost.macs), known(cost.bytes)
+    return NodeReport(node.name, node.op.name, kernel, macs, moved, result, scratch_bytes, note)
+
+
+def node_cost(node: Node) -> Cost:
+    """The cost of one node, symbolic where its sizes are."""
+    types = [v.type if v is not None else None for v in node.operands]
+    return node.op.cost(types, [v.type for v in node.results])
+
+
+def graph_cost(graph: Graph) -> Cost:
+    """The cost of a whole graph."""
+    macs: Dim = 0
+    moved: Dim = 0
+    for node in graph:
+        cost = node_cost(node)
+        macs, moved = macs + cost.macs, moved + cost.bytes
+    return Cost(macs, moved)
