@@ -14,7 +14,9 @@ from irconv.registry import nearest, ops
 
 
 def make_op(name: str, attributes: dict[str, Any]) -> Op:
-    """The op called `name`. Raises GraphError for an unknown op or attribute, or a value of a wrong type."""
+    """The op called `name`. Raises GraphError for an unknown op or attribute, or a value of a wrong
+    type.
+    """
     known = ops()
     cls = known.get(name)
     if cls is None and name.startswith("onnx."):

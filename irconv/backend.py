@@ -36,7 +36,9 @@ class Program(Protocol):
         ...
 
     def __call__(self, arrays: Sequence[Array]) -> list[Array]:
-        """Runs on arrays that were checked: in the graph's order, of the declared types, C-contiguous."""
+        """Runs on arrays that were checked: in the graph's order, of the declared types,
+        C-contiguous.
+        """
         ...
 
 
@@ -51,7 +53,9 @@ class Backend(Protocol):
         ...
 
     def compile(self, graph: Graph, options: Options, pipeline: str) -> Program:
-        """The program of a graph that was lowered by `pipeline` already and whose sizes are all known."""
+        """The program of a graph that was lowered by `pipeline` already and whose sizes are all
+        known.
+        """
         ...
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def difference(a: Graph, b: Graph) -> str | None:
     """The first difference of two graphs in one line, or None where they are equal.
 
-    Compared are names, types, operands, attributes, the order of nodes, and the parameters' contents.
+    Compared are names, types, operands, attributes, the order of nodes, and the parameters'
+    contents.
     """
     if a.name != b.name:
         return f"names differ: @{a.name} and @{b.name}"

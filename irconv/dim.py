@@ -30,7 +30,8 @@ Monomial: TypeAlias = "tuple[tuple[Atom, int], ...]"
 
 @dataclass(frozen=True, slots=True)
 class Expr:
-    """A polynomial with integer coefficients that is not a constant; build it with `symbol`, `+`, `*`, `//`.
+    """A polynomial with integer coefficients that is not a constant; build it with `symbol`, `+`,
+    `*`, `//`.
 
     Two expressions are equal when their normal forms are.
     """

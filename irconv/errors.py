@@ -9,7 +9,8 @@ NAME_LIMIT = 120
 
 
 def printable(name: object, limit: int = NAME_LIMIT) -> str:
-    """`name` made safe for a terminal: control, bidi and unpaired characters are escaped, the rest kept.
+    """`name` made safe for a terminal: control, bidi and unpaired characters are escaped, the rest
+    kept.
 
     A text longer than `limit` characters is shortened and its length is told.
     """
@@ -31,7 +32,8 @@ def _escaped(character: str) -> str:
 class IrconvError(Exception):
     """Any error that irconv raises on purpose.
 
-    `str(error)` is one line. `details()` adds the listing with the guilty line marked, if there is one.
+    `str(error)` is one line. `details()` adds the listing with the guilty line marked, if there is
+    one.
     """
 
     code: ClassVar[str] = "error"

@@ -1,4 +1,6 @@
-"""A compiled model: checks its inputs, compiles for each new set of sizes, keeps the last few programs."""
+"""A compiled model: checks its inputs, compiles for each new set of sizes, keeps the last few
+programs.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from irconv.graph import Graph
 from irconv.inputs import bind_symbols, check_inputs
 from irconv.pipeline import Pipeline, Stage, lower, pipeline_text
 from irconv.report import Report
+from irconv.rewrite import Remark
 from irconv.specialize import specialize
 from irconv.types import Array, TensorType
 from irconv.verify import verify
@@ -33,12 +36,15 @@ def compile(  # noqa: A001 - the public name, as in torch.compile
 ) -> Executable:
     """An Executable of `graph`.
 
-    `pipeline` is the text of the passes to run first; None means the backend's default, `""` none at all.
-    `threads` defaults to the number of cores that this process may use. A graph of symbolic sizes is compiled
-    when it is first called with a new set of sizes. Raises BackendError, PipelineError, VerifyError.
+    `pipeline` is the text of the passes to run first; None means the backend's default, `""` none
+    at all. `threads` defaults to the number of cores that this process may use. A graph of symbolic
+    sizes is compiled when it is first called with a new set of sizes. Raises BackendError,
+    PipelineError, VerifyError.
     """
     if precision not in get_args(Precision):
-        raise BackendError("unknown precision", expected=" or ".join(get_args(Precision)), got=precision)
+        raise BackendError(
+            "unknown precision", expected=" or ".join(get_args(Precision)), got=precision
+        )
     count = available_cores() if threads is None else threads
     if count < 1:
         raise BackendError("wrong number of threads", expected="at least 1", got=count)
@@ -60,11 +66,14 @@ def available_cores() -> int:
 class Executable:
     """A model compiled for one backend; made by `compile`. Several threads may call it at once.
 
-    `exe(x)` takes arrays in the graph's order and returns a tuple; `exe.run({"x": x})` takes and returns a dict
-    by name. It pickles by its graph and options and is compiled anew where it is loaded.
+    `exe(x)` takes arrays in the graph's order and returns a tuple; `exe.run({"x": x})` takes and
+    returns a dict by name. It pickles by its graph and options and is compiled anew where it is
+    loaded.
     """
 
-    def __init__(self, graph: Graph, backend: Backend, pipeline: Pipeline, options: Options) -> None:
+    def __init__(
+        self, graph: Graph, backend: Backend, pipeline: Pipeline, options: Options
+    ) -> None:
         self._graph: Graph | None = graph
         self._inputs = graph.inputs
         self._output_names = tuple(v.name for v in graph.outputs)
@@ -77,7 +86,9 @@ class Executable:
         self.inputs: dict[str, TensorType] = {v.name: v.tensor_type for v in graph.inputs}
 
     def __call__(self, *arrays: Any) -> tuple[Array, ...] | dict[str, Array]:
-        """Runs the model on arrays in the graph's order, or on one dict by name (then a dict comes back)."""
+        """Runs the model on arrays in the graph's order, or on one dict by name (then a dict comes
+        back).
+        """
         if len(arrays) == 1 and isinstance(arrays[0], Mapping):
             return self.run(arrays[0])
         return tuple(self._execute(check_inputs(self._inputs, arrays)))
@@ -101,14 +112,18 @@ class Executable:
         return program
 
     def release(self) -> None:
-        """Lets go of the source graph and its weights; only sizes compiled already can run after this."""
+        """Lets go of the source graph and its weights; only sizes compiled already can run after
+        this.
+        """
         self._graph = None
         for value in self._inputs:
             value._uses.clear()
 
     @property
     def report(self) -> Report:
-        """The report of the program used last (of one compiled for sizes 1, if none was called yet)."""
+        """The report of the program used last (of one compiled for sizes 1, if none was called
+        yet).
+        """
         return self._latest().report
 
     @property
@@ -131,7 +146,7 @@ class Executable:
             raise BackendError("the source graph was released", got=f"new sizes {dict(sizes)}")
         start = time.perf_counter()
         graph = specialize(self._graph, dict(sizes)) if sizes else self._graph
-        remarks = []
+        remarks: list[Remark] = []
 
         def note(stage: Stage) -> None:
             remarks.extend(stage.remarks)
@@ -152,7 +167,12 @@ class Executable:
             raise BackendError("an Executable whose graph was released cannot be pickled")
         o = self._options
         arguments = (
-            self._graph, self._backend.name, self._pipeline, o.precision, o.threads, o.tune,
+            self._graph,
+            self._backend.name,
+            self._pipeline,
+            o.precision,
+            o.threads,
+            o.tune,
         )
         return (compile, arguments)
 

@@ -22,8 +22,8 @@ def window_size(
 ) -> Dim:
     """Output size of one axis: `floor((size + pads - dilation*(kernel-1) - 1) / stride) + 1`.
 
-    With `ceil` the last window may hang over the end, but must start inside the image or its front padding
-    (ONNX pools, `ceil_mode`).
+    With `ceil` the last window may hang over the end, but must start inside the image or its front
+    padding (ONNX pools, `ceil_mode`).
     """
     span = dilation * (kernel - 1) + 1
     room = size + (pads[0] + pads[1] - span)
@@ -39,8 +39,9 @@ def window_size(
 class ConvGeometry:
     """The shape of one convolution, without weights: N-dimensional, all sizes known.
 
-    `pads` lists the begins of all axes, then the ends, as in ONNX. The weight tensor of this geometry is
-    `[out_channels, in_channels // group, *kernel]`; a *tap* is a place of the kernel, numbered row-major.
+    `pads` lists the begins of all axes, then the ends, as in ONNX. The weight tensor of this
+    geometry is `[out_channels, in_channels // group, *kernel]`; a *tap* is a place of the kernel,
+    numbered row-major.
     """
 
     in_channels: int
@@ -110,13 +111,17 @@ class ConvGeometry:
         return self.tap_entries * self.out_channels * (self.in_channels // self.group)
 
     def _axis(self, axis: int) -> npt.NDArray[np.int64]:
-        """`[out, kernel]`: the coordinate that each (output, tap) reads along `axis`, -1 in the padding."""
+        """`[out, kernel]`: the coordinate that each (output, tap) reads along `axis`, -1 in the
+        padding.
+        """
         first = np.arange(self.out[axis]) * self.strides[axis] - self.pads[axis]
         read = first[:, None] + np.arange(self.kernel[axis]) * self.dilations[axis]
         return np.where((read >= 0) & (read < self.image[axis]), read, -1)
 
     def tap_table(self) -> IntArray:
-        """`[prod(out), taps]` int32: the input pixel that each (output pixel, tap) reads, -1 in the padding."""
+        """`[prod(out), taps]` int32: the input pixel that each (output pixel, tap) reads, -1 in the
+        padding.
+        """
 
         def combine(table: npt.NDArray[np.int64], axis: int) -> npt.NDArray[np.int64]:
             read = self._axis(axis)

@@ -82,7 +82,9 @@ class Value:
 
     @property
     def only_user(self) -> Node | None:
-        """The single node that uses this value once, if nothing else (no second use, no output) does."""
+        """The single node that uses this value once, if nothing else (no second use, no output)
+        does.
+        """
         if len(self._uses) != 1 or self._outputs:
             return None
         return next(iter(self._uses))[0]
@@ -156,8 +158,8 @@ class Node:
 class Graph:
     """A network: inputs, parameters, nodes in an order that computes, outputs.
 
-    Iterating gives the nodes in order; nodes may be added and erased meanwhile. `==` compares structure, names,
-    types, attributes and parameters.
+    Iterating gives the nodes in order; nodes may be added and erased meanwhile. `==` compares
+    structure, names, types, attributes and parameters.
     """
 
     __hash__ = None  # type: ignore[assignment]  # mutable, compared by content
@@ -183,7 +185,7 @@ class Graph:
     def __iter__(self) -> Iterator[Node]:
         node = self._first
         while node is not None:
-            # an erased node keeps its link, so that a loop that erases the node it stands on goes on
+            # an erased node keeps its link: a loop may erase the node that it stands on
             following = node._next
             if not node.is_erased:
                 yield node

@@ -17,10 +17,12 @@ from irconv.types import Array, TensorType, dtype_name
 def check_inputs(
     declared: Sequence[Value], given: Mapping[str, Any] | Sequence[Any]
 ) -> list[Array]:
-    """The arrays in the order of `declared`, C-contiguous, in native byte order, of the declared types.
+    """The arrays in the order of `declared`, C-contiguous, in native byte order, of the declared
+    types.
 
-    Accepts what NumPy would convert without loss (lists, other integer widths, float64 that float32 holds
-    exactly is NOT taken: a dtype must be the declared one unless it casts safely). Raises InputError.
+    Accepts what NumPy would convert without loss (lists, other integer widths, float64 that float32
+    holds exactly is NOT taken: a dtype must be the declared one unless it casts safely). Raises
+    InputError.
     """
     named = _by_name(declared, given)
     arrays = [_array(value, named[value.name]) for value in declared]
@@ -71,7 +73,7 @@ def _array(value: Value, given: Any) -> Array:
 
 
 def _cast(array: Array, given: Any, declared: TensorType, where: str) -> Array:
-    # python numbers and lists have no dtype of their own; arrays are cast only where nothing is lost
+    # Python's numbers have no dtype of their own; arrays are cast only where nothing is lost
     safe = array.dtype != object and (
         np.can_cast(array.dtype, declared.dtype, "safe")
         or (not hasattr(given, "dtype") and np.can_cast(array.dtype, declared.dtype, "same_kind"))
@@ -88,11 +90,14 @@ def _cast(array: Array, given: Any, declared: TensorType, where: str) -> Array:
 
 
 def list_text(shape: Sequence[Dim]) -> str:
+    """A shape as a list of its sizes."""
     return f"[{', '.join(map(str, shape))}]"
 
 
 def bind_symbols(declared: Sequence[Value], arrays: Sequence[Array]) -> dict[str, int]:
-    """The sizes of all symbols, from the shapes of the arrays; raises InputError where they disagree."""
+    """The sizes of all symbols, from the shapes of the arrays; raises InputError where they
+    disagree.
+    """
     sizes: dict[str, int] = {}
     for value, array in zip(declared, arrays, strict=True):
         for dim, size in zip(value.shape, array.shape, strict=True):

@@ -22,9 +22,9 @@ def interpret(
 ) -> dict[str, Array]:
     """The outputs of `graph` by name.
 
-    `inputs` maps input names to arrays. With `float64`, all float32 data is computed in float64: the reference
-    for errors. `watch` is called with every result (value, array) as it is made. Intermediate arrays are freed
-    after their last use.
+    `inputs` maps input names to arrays. With `float64`, all float32 data is computed in float64:
+    the reference for errors. `watch` is called with every result (value, array) as it is made.
+    Intermediate arrays are freed after their last use.
     """
     arrays = check_inputs(graph.inputs, inputs)
     widen = _widened if float64 else _same

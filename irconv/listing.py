@@ -43,12 +43,14 @@ def write_html(graph: Graph) -> str:
 
 
 def header(graph: Graph) -> str:
+    """The first line: name, inputs, outputs."""
     inputs = ", ".join(f"{ref(v)}: {v.type}" for v in graph.inputs)
     outputs = ", ".join(f"{ref(v)}: {v.type}" for v in graph.outputs)
     return f"graph @{name_text(graph.name)}({inputs}) -> ({outputs}) {{"
 
 
 def parameter_line(value: Value) -> str:
+    """One parameter, without its indent."""
     keyword = "param" if value.trainable else "const"
     return f"{keyword} {ref(value)}: {value.type} = {_content(value)}"
 
@@ -64,6 +66,7 @@ def node_line(node: Node) -> str:
 
 
 def ref(value: Value) -> str:
+    """A value where it is used: `%name`."""
     return "%" + name_text(value.name)
 
 

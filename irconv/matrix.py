@@ -1,4 +1,6 @@
-"""The matrix view of a convolution as an object: free weights, an index that places them, nothing else."""
+"""The matrix view of a convolution as an object: free weights, an index that places them, nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ DEFAULT_BUDGET = 1 << 30
 
 
 def tap_index(geometry: ConvGeometry, transposed: bool = False) -> tuple[Array, Array, Array]:
-    """(indptr, columns, entries), int32: the CSR index over pixels, entries numbering the kernel's taps."""
+    """(indptr, columns, entries), int32: the CSR index over pixels, entries numbering the kernel's
+    taps.
+    """
     table = geometry.tap_table()
     row, tap = np.nonzero(table >= 0)
     column = table[row, tap]
@@ -31,7 +35,9 @@ def tap_index(geometry: ConvGeometry, transposed: bool = False) -> tuple[Array, 
 
 
 def literal_index(geometry: ConvGeometry, transposed: bool = False) -> tuple[Array, Array, Array]:
-    """(indptr, columns, entries), int32: the CSR index over elements, entries numbering the free weights."""
+    """(indptr, columns, entries), int32: the CSR index over elements, entries numbering the free
+    weights.
+    """
     rows, columns, weights = _elements(geometry, *_pixel_entries(geometry))
     if transposed:
         rows, columns = columns, rows
@@ -75,9 +81,10 @@ def _elements(
 class SharedMatrix:
     """A matrix whose zeros are fixed and whose weights are shared.
 
-    `weights` is the free weights' tensor [out_channels, in_channels/group, *kernel]; `indptr`, `columns` and
-    `entries` are the CSR index of `type.form`. Change one free weight, and every place that it has changes.
-    Everything larger than the index is made when asked for, its size told first and refused past a budget.
+    `weights` is the free weights' tensor [out_channels, in_channels/group, *kernel]; `indptr`,
+    `columns` and `entries` are the CSR index of `type.form`. Change one free weight, and every
+    place that it has changes. Everything larger than the index is made when asked for, its size
+    told first and refused past a budget.
     """
 
     type: MatrixType
@@ -246,8 +253,8 @@ class SharedMatrix:
     def free_gradient(self, gradient: Any, budget: int = DEFAULT_BUDGET) -> Array:
         """The gradient of the free weights, shaped like them, from the gradient of the matrix.
 
-        `gradient` is dense [rows, columns] or a scipy sparse matrix; a free weight gets the sum over its places,
-        a fixed zero gets none. Summed in float64.
+        `gradient` is dense [rows, columns] or a scipy sparse matrix; a free weight gets the sum
+        over its places, a fixed zero gets none. Summed in float64.
         """
         full = self.literal(budget)
         row = np.repeat(np.arange(self.shape[0]), np.diff(full.indptr))

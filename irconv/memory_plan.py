@@ -1,4 +1,6 @@
-"""Where intermediate values lie in one arena: offsets from lifetimes, never sharing bytes while alive."""
+"""Where intermediate values lie in one arena: offsets from lifetimes, never sharing bytes while
+alive.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,9 @@ class MemoryPlan:
 def lifetimes(graph: Graph, views: Mapping[Value, Value] | None = None) -> list[Lifetime]:
     """The lifetimes of all dense results that are not outputs.
 
-    `views` maps a value that is only another view of a buffer (a reshape) to the value that owns it: the owner
-    lives as long as its views. A view of an input, a parameter or an output needs no room.
+    `views` maps a value that is only another view of a buffer (a reshape) to the value that owns
+    it: the owner lives as long as its views. A view of an input, a parameter or an output needs no
+    room.
     """
     views = views or {}
     first: dict[Value, int] = {}
@@ -56,7 +59,8 @@ def lifetimes(graph: Graph, views: Mapping[Value, Value] | None = None) -> list[
 
 
 def plan_memory(buffers: Iterable[Lifetime], alignment: int = ALIGNMENT) -> MemoryPlan:
-    """Greedy by size: the largest buffer first, each at the lowest offset that is free while it lives.
+    """Greedy by size: the largest buffer first, each at the lowest offset that is free while it
+    lives.
 
     (Pisarchyk and Lee, Efficient Memory Management for Deep Neural Net Inference, 2020, section 5.)
     """

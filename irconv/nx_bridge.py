@@ -1,4 +1,6 @@
-"""Graphs as networkx MultiDiGraphs, for users and for the graph algorithms we do not write ourselves."""
+"""Graphs as networkx MultiDiGraphs, for users and for the graph algorithms we do not write
+ourselves.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,12 @@ if TYPE_CHECKING:
 
 
 def to_networkx(graph: Graph) -> nx.MultiDiGraph[str]:
-    """Inputs, parameters and nodes become nodes named by their (first) value; edge keys are operand indices.
+    """Inputs, parameters and nodes become nodes named by their (first) value; edge keys are operand
+    indices.
 
-    Node data: `kind` ("input", "parameter", "node"), `op`, `types`, `names` of the results; for a parameter
-    `array` and `trainable`. Edge data: `result` (the index of the producer's result) and `operand`.
-    Graph data: `name`, `inputs`, `outputs`.
+    Node data: `kind` ("input", "parameter", "node"), `op`, `types`, `names` of the results; for a
+    parameter `array` and `trainable`. Edge data: `result` (the index of the producer's result) and
+    `operand`. Graph data: `name`, `inputs`, `outputs`.
     """
     network: nx.MultiDiGraph[str] = nx.MultiDiGraph()
     network.graph.update(

@@ -1,4 +1,6 @@
-"""What an op is: one frozen dataclass whose fields are its attributes, with its shape rule and its meaning."""
+"""What an op is: one frozen dataclass whose fields are its attributes, with its shape rule and its
+meaning.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,6 @@ import numpy as np
 from irconv.dim import Dim
 from irconv.errors import GraphError
 from irconv.types import Array, MatrixType, TensorType, Type
-
 
 # infer() writes this symbol for such a size; Graph.add_node replaces it by `?<value>.<axis>`
 UNKNOWN = "?"
@@ -27,11 +28,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class Op:
-    """An operation. Subclasses are frozen dataclasses; the class docstring's first sentence is its summary.
+    """An operation. Subclasses are frozen dataclasses; the class docstring's first sentence is its
+    summary.
 
-    `operands` names the operands: `"x, w, b?"`; `?` marks an optional one (absent: None), a final `xs*` takes
-    any number, `xs+` at least one. Attributes must be immutable: int, float, bool, str, None, tuples of them,
-    or another Op.
+    `operands` names the operands: `"x, w, b?"`; `?` marks an optional one (absent: None), a final
+    `xs*` takes any number, `xs+` at least one. Attributes must be immutable: int, float, bool, str,
+    None, tuples of them, or another Op.
     """
 
     operands: ClassVar[str] = "x"
@@ -129,7 +131,9 @@ def operand_names(op: Op) -> tuple[str, ...]:
 
 
 def check_count(op: Op, present_flags: Sequence[bool]) -> None:
-    """Raises GraphError unless operands that are present (True) or absent (False) fit the signature."""
+    """Raises GraphError unless operands that are present (True) or absent (False) fit the
+    signature.
+    """
     names = operand_names(op)
     variadic = bool(names) and names[-1][-1] in "*+"
     fixed = names[:-1] if variadic else names

@@ -23,10 +23,11 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 @dataclass(frozen=True)
 class Pass:
-    """A pass over a graph. Subclasses are frozen dataclasses in `passes/<name>.py`; fields are the options.
+    """A pass over a graph. Subclasses are frozen dataclasses in `passes/<name>.py`; fields are the
+    options.
 
-    `exact`: its result is bit-equal on integer-valued data (see the numbers policy).
-    `repeatable`: a second run changes nothing; else the reason why not.
+    `exact`: its result is bit-equal on integer-valued data (see the numbers policy). `repeatable`:
+    a second run changes nothing; else the reason why not.
     """
 
     name: ClassVar[str]
@@ -71,10 +72,11 @@ Pipeline: TypeAlias = "str | Sequence[Pass | str]"
 
 
 def lower(graph: Graph, pipeline: Pipeline, hook: Hook | None = None) -> Graph:
-    """A new graph: `graph` after the passes of `pipeline` (`"fold,fuse{pool=false},im2col"`), in order.
+    """A new graph: `graph` after the passes of `pipeline` (`"fold,fuse{pool=false},im2col"`), in
+    order.
 
-    `hook` is called with a Stage after each pass. Raises PipelineError for a wrong text, VerifyError if the
-    graph is not valid, PassError if a pass fails; `graph` is never changed.
+    `hook` is called with a Stage after each pass. Raises PipelineError for a wrong text,
+    VerifyError if the graph is not valid, PassError if a pass fails; `graph` is never changed.
     """
     chosen = parse_pipeline(pipeline)
     verify(graph)

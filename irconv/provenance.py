@@ -10,7 +10,9 @@ import networkx as nx
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """One node, value or parameter as it was at some stage. `uid` tells it from namesakes of other stages."""
+    """One node, value or parameter as it was at some stage. `uid` tells it from namesakes of other
+    stages.
+    """
 
     uid: int
     kind: str  # "node", "value" or "parameter"
@@ -31,7 +33,9 @@ class Record:
 
 @dataclass(slots=True)
 class Provenance:
-    """The log of all rewrites that led to a graph; ancestors and descendants are computed when asked."""
+    """The log of all rewrites that led to a graph; ancestors and descendants are computed when
+    asked.
+    """
 
     records: list[Record] = field(default_factory=list)
 
@@ -48,7 +52,9 @@ class Provenance:
         return len(self.records)
 
     def originals(self, uids: Iterable[int]) -> tuple[Ref, ...]:
-        """The first ancestors of `uids` that some rewrite replaced, in the order of the log; none if untouched."""
+        """The first ancestors of `uids` that some rewrite replaced, in the order of the log; none
+        if untouched.
+        """
         edges, refs = self._edges()
         above = _reach(edges.reverse(copy=False), uids)
         return tuple(refs[u] for u in refs if u in above and edges.in_degree(u) == 0)
@@ -65,7 +71,7 @@ class Provenance:
         for record in self.records:
             for ref in (*record.old, *record.new):
                 refs.setdefault(ref.uid, ref)
-            # a value points to what it became, a node to what replaced it, a parameter to its product
+            # a value points to what it became, a node to what replaced it
             edges.add_edges_from(
                 (a.uid, b.uid)
                 for a in record.old

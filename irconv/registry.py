@@ -1,4 +1,6 @@
-"""Finds families of ops, passes and backends by file name, and those of other packages by entry point."""
+"""Finds families of ops, passes and backends by file name, and those of other packages by entry
+point.
+"""
 
 from __future__ import annotations
 
@@ -90,8 +92,8 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 def first_sentence(thing: object) -> str:
-    """The first line of a docstring; it is the help."""
+    """The first sentence of a docstring; it is the help."""
     text = inspect.getdoc(thing)
     if not text:
         raise IrconvError("no docstring", where=str(thing))
-    return text.splitlines()[0]
+    return " ".join(text.split("\n\n")[0].split())

@@ -19,7 +19,9 @@ OP_RUN = "Op.run"
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """One node: the kernel that runs it (`Op.run` where the backend has none), cost, bytes of its buffers."""
+    """One node: the kernel that runs it (`Op.run` where the backend has none), cost, bytes of its
+    buffers.
+    """
 
     node: str
     op: str
@@ -38,7 +40,9 @@ class NodeReport:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes: the arena that intermediate values share, scratch of the kernels, weights as kept, outputs."""
+    """Bytes: the arena that intermediate values share, scratch of the kernels, weights as kept,
+    outputs.
+    """
 
     arena: int = 0
     scratch: int = 0
@@ -93,8 +97,10 @@ class Report:
         lines = [
             f"{self.backend} ({self.precision}, {self.threads} threads), pipeline "
             f"{self.pipeline or '(as it stands)'}" + (f", {sizes}" if sizes else ""),
-            f"{len(self.nodes)} nodes, {len(self.fallbacks)} by {OP_RUN}, {self.macs / 1e6:.1f} Mmac",
-            f"arena {m.arena} B, scratch {m.scratch} B, weights {m.weights} B, outputs {m.outputs} B",
+            f"{len(self.nodes)} nodes, {len(self.fallbacks)} by {OP_RUN}, "
+            f"{self.macs / 1e6:.1f} Mmac",
+            f"arena {m.arena} B, scratch {m.scratch} B, weights {m.weights} B, "
+            f"outputs {m.outputs} B",
         ]
         lines += [f"fallback: %{printable(n.node)} ({n.op})" for n in self.fallbacks]
         return "\n".join([*lines, *self.notes])

@@ -38,7 +38,9 @@ class Rule:
 
 
 def rule(*ops: type[Op]) -> Callable[[Callable[..., Replacement]], Rule]:
-    """Makes a rule of a function `(node, rewriter) -> new value(s) or None`, tried on nodes of these ops only."""
+    """Makes a rule of a function `(node, rewriter) -> new value(s) or None`, tried on nodes of
+    these ops only.
+    """
 
     def decorate(function: Callable[..., Replacement]) -> Rule:
         code = function.__code__
@@ -82,8 +84,8 @@ class Rewriter:
     def emit(self, op: Op, *operands: Value | None, name: str | None = None) -> Value:
         """A new node with one result, in front of the node being rewritten.
 
-        `name` is added to that node's name: `emit(Im2Col(...), x, name="cols")` at `%c1` makes `%c1.cols`.
-        The value that is returned as the replacement gets the old value's name.
+        `name` is added to that node's name: `emit(Im2Col(...), x, name="cols")` at `%c1` makes
+        `%c1.cols`. The value that is returned as the replacement gets the old value's name.
         """
         return self.emit_node(op, operands, name=name).result
 
@@ -102,12 +104,16 @@ class Rewriter:
         self._made_parameters.append(value)
         return value
 
-    def declined(self, node: Node, condition: str) -> None:
-        """Notes that the current rule looked at `node` and which condition failed; returns None."""
+    def declined(self, node: Node, condition: str) -> Value | None:
+        """Notes that the current rule looked at `node` and which condition failed.
+
+        Always None, so that a rule may return it.
+        """
         remark = Remark(self._rule.name if self._rule else self.pass_name, node.name, condition)
         if remark not in self._known:
             self._known[remark] = None
             self.remarks.append(remark)
+        return None
 
     def _stem(self, name: str) -> str:
         return f"{self._anchor.name}.{name}" if self._anchor is not None else name
@@ -145,7 +151,9 @@ class Rewriter:
         return []
 
     def attempt(self, candidate: Rule, node: Node) -> list[Node] | None:
-        """Applies one rule to one node; the nodes worth another look, or None where it did not fire."""
+        """Applies one rule to one node; the nodes worth another look, or None where it did not
+        fire.
+        """
         self._rule, self._anchor = candidate, node
         self._made, self._made_parameters = [], []
         result = candidate.function(node, self)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,8 +17,11 @@ from irconv.provenance import Record, Ref
 from irconv.registry import nearest, ops
 from irconv.types import DTYPES, Array, TensorType, Type
 
+T = TypeVar("T")
+
 LINE_LIMIT = 1 << 20
 NESTING_LIMIT = 8
+SHOWN = 120  # characters of a guilty line
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _NAME = re.compile(rf"({_STRING}|[A-Za-z0-9_./$]+)")
@@ -54,8 +57,8 @@ class _Line:
 
     def error(self, what: str, expected: object = None, got: object = None) -> ParseError:
         start = max(0, self.position - 60)
-        shown = printable(self.text[start : start + NAME_WINDOW], NAME_WINDOW)
-        mark = " " * len(printable(self.text[start : self.position], NAME_WINDOW)) + "^"
+        shown = printable(self.text[start : start + SHOWN], SHOWN)
+        mark = " " * len(printable(self.text[start : self.position], SHOWN)) + "^"
         return ParseError(
             what,
             where=f"line {self.number}, column {self.position + 1}",
@@ -107,9 +110,6 @@ class _Line:
             raise self.error("unexpected text", "the end of the line")
 
 
-NAME_WINDOW = 120
-
-
 class _Reader:
     def __init__(self, lines: list[str], arrays: Mapping[str, Array]) -> None:
         self.lines = lines
@@ -148,7 +148,8 @@ class _Reader:
             line.expect("%")
             name = line.name()
             line.expect(":")
-            self._guard(line, lambda n=name, t=self._tensor_type(line): self.graph.add_input(n, t))
+            declared = self._tensor_type(line)
+            self._guard(line, self.graph.add_input, name, declared)
             if not line.accept(","):
                 line.expect(")")
                 break
@@ -179,10 +180,10 @@ class _Reader:
                 )
         self.graph.set_outputs(self.graph.value(name) for name, _ in outputs)
 
-    def _guard(self, line: _Line, build: Any) -> Any:
-        """Runs `build`; an error of the graph gets this line marked."""
+    def _guard(self, line: _Line, build: Callable[..., T], *arguments: Any) -> T:
+        """Calls `build`; an error of the graph gets this line marked."""
         try:
-            return build()
+            return build(*arguments)
         except GraphError as error:
             if isinstance(error, ParseError):
                 raise
@@ -209,7 +210,7 @@ class _Reader:
         value = Value(
             name, declared, array=array, trainable=trainable, digest=digest[1:] if digest else None
         )
-        self._guard(line, lambda: self.graph.adopt_parameter(value))
+        self._guard(line, self.graph.adopt_parameter, value)
 
     def _stored(self, line: _Line, declared: TensorType, digest: str) -> Array | None:
         array = self.arrays.get(digest)
@@ -257,7 +258,7 @@ class _Reader:
             types.append(self._type_text(line))
         origins = self._origins(line)
         line.end()
-        node = self._guard(line, lambda: self._build(op, operands, names, types))
+        node = self._guard(line, self._build, op, operands, names, types)
         if origins:
             self._remember(node, origins)
 
@@ -308,7 +309,7 @@ class _Reader:
         known = ops()
         if name not in known and not name.startswith("onnx."):
             raise line.error(f"unknown op ({nearest(name, sorted(known))})", got=printable(name))
-        return self._guard(line, lambda: make_op(name, attributes))  # type: ignore[no-any-return]
+        return self._guard(line, make_op, name, attributes)
 
     def _attributes(self, line: _Line, depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -360,7 +361,7 @@ class _Reader:
         shape: list[Dim] = []
         while not line.accept("]"):
             text = line.need(_DIM, "a size")
-            shape.append(self._guard(line, lambda t=text: parse_dim(t)))
+            shape.append(self._guard(line, parse_dim, text))
             if isinstance(shape[-1], int) and shape[-1] < 0:
                 raise line.error("a size is negative", got=shape[-1])
             if not line.accept(","):

@@ -70,7 +70,9 @@ def dtype_name(dtype: AnyDType) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """A dense tensor: element type and shape, each dimension an integer or an expression of symbols."""
+    """A dense tensor: element type and shape, each dimension an integer or an expression of
+    symbols.
+    """
 
     dtype: AnyDType
     shape: tuple[Dim, ...]
@@ -115,8 +117,8 @@ class TensorType:
 class MatrixType:
     """A convolution as one sparse matrix: fixed zeros, tied weights.
 
-    Rows are output elements `[out_channels, *out]`, columns input elements `[in_channels, *image]` of
-    `geometry`; the other way round when `transposed`.
+    Rows are output elements `[out_channels, *out]`, columns input elements `[in_channels, *image]`
+    of `geometry`; the other way round when `transposed`.
     """
 
     dtype: AnyDType

@@ -64,7 +64,9 @@ def _check_node(graph: Graph, node: Node, defined: set[Value]) -> None:
 
 
 def fits(inferred: Type, declared: Type, fresh: str) -> bool:
-    """Whether a declared type is the inferred one; an unknown size may keep the symbol it got at birth."""
+    """Whether a declared type is the inferred one; an unknown size may keep the symbol it got at
+    birth.
+    """
     if inferred == declared:
         return True
     if not isinstance(inferred, TensorType) or not isinstance(declared, TensorType):

@@ -101,7 +101,9 @@ class Windowed(Op):
         return tuple(max(s, 0) if isinstance(s, int) else s for s in sizes)
 
     def conv_geometry(self, image: TensorType, out_channels: int, group: int) -> ConvGeometry:
-        """The geometry of a convolution with this window over `image` [N, C, *spatial] of known sizes."""
+        """The geometry of a convolution with this window over `image` [N, C, *spatial] of known
+        sizes.
+        """
         channels, *spatial = static_shape(image.with_shape(image.shape[1:]), f"{self.name}'s image")
         return ConvGeometry(
             channels,

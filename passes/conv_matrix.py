@@ -26,8 +26,8 @@ class ConvMatrix(Pass):
     """Lowers each convolution to one sparse matrix with fixed zeros and shared weights.
 
     `form=tap`: the index pairs output pixels with input pixels, an entry is a tap of the kernel.
-    `form=literal`: the index holds every element of the matrix, as CSR; at most `budget` bytes in all, past
-    which a layer is left alone.
+    `form=literal`: the index holds every element of the matrix, as CSR; at most `budget` bytes in
+    all, past which a layer is left alone.
     """
 
     exact: ClassVar[bool] = True
@@ -54,10 +54,10 @@ class _Indexes:
         if max(kind.entries, kind.rows, kind.columns) > INDEX_LIMIT:
             return f"its index would have {kind.entries} entries, more than 2^31 - 1"
         if self.form == "literal" and kind.index_bytes > self.left:
+            tap = MatrixType(kind.dtype, kind.geometry, kind.transposed).index_bytes
             return (
-                f"its literal index takes {kind.index_bytes} bytes, {self.left} of {self.budget} are left; "
-                "form=tap takes "
-                f"{MatrixType(kind.dtype, kind.geometry, kind.transposed).index_bytes} bytes"
+                f"its literal index takes {kind.index_bytes} bytes, {self.left} of "
+                f"{self.budget} are left; form=tap takes {tap} bytes"
             )
         return None
 
@@ -73,7 +73,9 @@ class _Indexes:
 
 @rule(Conv, FusedConv, ConvTranspose)
 def conv_to_matrix(node: Node, rewriter: Rewriter, indexes: _Indexes) -> Value | None:
-    """Conv(x, w) => SparseMatMul(ConvMatrix(w), x); of a transposed convolution, the transposed matrix."""
+    """Conv(x, w) => SparseMatMul(ConvMatrix(w), x); of a transposed convolution, the transposed
+    matrix.
+    """
     op = node.op
     assert isinstance(op, Conv | FusedConv | ConvTranspose)
     x, w = operand(node, 0), operand(node, 1)
@@ -108,7 +110,9 @@ def conv_to_matrix(node: Node, rewriter: Rewriter, indexes: _Indexes) -> Value |
 
 
 def _geometry(node: Node, op: Conv | FusedConv | ConvTranspose) -> ConvGeometry | None:
-    """The geometry of the (for a ConvTranspose: the underlying) convolution; None where there is none."""
+    """The geometry of the (for a ConvTranspose: the underlying) convolution; None where there is
+    none.
+    """
     x, w = operand(node, 0), operand(node, 1)
     if not isinstance(op, ConvTranspose):
         return op.conv_geometry(x.tensor_type, known(w.shape[0]), op.group)
@@ -127,5 +131,3 @@ def _matrix_op(geometry: ConvGeometry, kind: MatrixType) -> ConvMatrixOp:
         transposed=kind.transposed,
         form=kind.form,
     )
-
-

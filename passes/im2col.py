@@ -34,7 +34,9 @@ class Im2col(Pass):
 
 @rule(Conv, FusedConv)
 def conv_to_product(node: Node, rewriter: Rewriter) -> Value | None:
-    """Conv(x, w) => reshape(w) @ Im2Col(x), with bias, residual and activation as the product's epilogue."""
+    """Conv(x, w) => reshape(w) @ Im2Col(x), with bias, residual and activation as the product's
+    epilogue.
+    """
     op = node.op
     assert isinstance(op, Conv | FusedConv)
     x, w = operand(node, 0), operand(node, 1)
@@ -107,5 +109,3 @@ def transposed_conv_to_product(node: Node, rewriter: Rewriter) -> Value | None:
         return y
     per_channel = reshaped(rewriter, bias, (out_channels, *(1,) * len(image)), "bias")
     return rewriter.emit(Add(), y, per_channel, name="biased")
-
-

@@ -1,4 +1,6 @@
-"""What both lowerings of a convolution share: known sizes, reshapes of operands, the pool at the end."""
+"""What both lowerings of a convolution share: known sizes, reshapes of operands, the pool at the
+end.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ from irconv.window import Windowed
 
 @dataclass(frozen=True)
 class Conv(Windowed):
-    """Convolution (cross-correlation) of x [N, C, *spatial] with w [O, C/group, *kernel], plus b [O]."""
+    """Convolution (cross-correlation) of x [N, C, *spatial] with w [O, C/group, *kernel], plus b
+    [O].
+    """
 
     operands: ClassVar[str] = "x, w, b?"
     group: int = 1
@@ -89,7 +91,7 @@ class ConvTranspose(Windowed):
     ) -> tuple[Type, ...]:
         same_dtype(self, types)
         x, w = tensor(types, 0), tensor(types, 1)
-        channels, per_group = check_transposed_weights(self, x, w)
+        _, per_group = check_transposed_weights(self, x, w)
         check_bias(self, optional(types, 2), per_group * self.group)
         full = self.full_sizes(x.shape[2:])
         out = [size - a - b for size, (a, b) in zip(full, self.pad_pairs, strict=True)]

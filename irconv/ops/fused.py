@@ -68,11 +68,13 @@ class FusedConv(Windowed):
 
 @dataclass(frozen=True)
 class FusedMatMul(Op):
-    """activation(a @ b + bias + r), batched and broadcast as numpy.matmul; bias broadcasts to the result."""
+    """activation(a @ b + bias + r), batched and broadcast as numpy.matmul; bias broadcasts to the
+    result.
+    """
 
     operands: ClassVar[str] = "a, b, bias?, r?"
-    transA: bool = False
-    transB: bool = False
+    transA: bool = False  # noqa: N815 - ONNX's name
+    transB: bool = False  # noqa: N815 - ONNX's name
     activation: Op | None = None
 
     def __post_init__(self) -> None:

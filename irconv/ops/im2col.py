@@ -18,11 +18,13 @@ from irconv.window import Windowed
 
 @dataclass(frozen=True)
 class Im2Col(Windowed):
-    """x [N, C, *spatial] -> patches [N, group, C/group * prod(kernel), prod(out)], zeros in the padding.
+    """x [N, C, *spatial] -> patches [N, group, C/group * prod(kernel), prod(out)], zeros in the
+    padding.
 
-    Column p holds what the window sees at output pixel p; rows are numbered (channel, tap), row-major, so that
-    weights [O, C/group, *kernel] reshaped to [group, O/group, C/group * prod(kernel)] multiply from the left.
-    (Chellapilla et al., High Performance Convolutional Neural Networks for Document Processing, 2006.)
+    Column p holds what the window sees at output pixel p; rows are numbered (channel, tap),
+    row-major, so that weights [O, C/group, *kernel] reshaped to [group, O/group, C/group *
+    prod(kernel)] multiply from the left. (Chellapilla et al., High Performance Convolutional Neural
+    Networks for Document Processing, 2006.)
     """
 
     group: int = 1
@@ -53,7 +55,8 @@ class Im2Col(Windowed):
 
 @dataclass(frozen=True)
 class Col2Im(Op):
-    """The adjoint of the patch matrix: columns [N, C * prod(block), L] summed into an image [N, C, *image].
+    """The adjoint of the patch matrix: columns [N, C * prod(block), L] summed into an image [N, C,
+    *image].
 
     ONNX's Col2Im; `image_shape` and `block_shape` must be known.
     """
@@ -76,7 +79,12 @@ class Col2Im(Op):
             raise GraphError("Col2Im: image_shape and block_shape must be constants")
         windows = product(self.window(block).out_sizes([int(s) for s in image]))
         taps = prod(map(int, block))
-        if x.rank != 3 or not isinstance(x.shape[1], int) or x.shape[1] % taps or x.shape[2] != windows:
+        if (
+            x.rank != 3
+            or not isinstance(x.shape[1], int)
+            or x.shape[1] % taps
+            or x.shape[2] != windows
+        ):
             raise GraphError("Col2Im: wrong columns", expected=f"[N, C * {taps}, {windows}]", got=x)
         return (x.with_shape((x.shape[0], x.shape[1] // taps, *map(int, image))),)
 
@@ -89,5 +97,7 @@ class Col2Im(Op):
         y = window.padded(np.zeros((len(x), channels, *map(int, image)), x.dtype))
         for tap, view in enumerate(window.taps(y, out)):
             view += columns[:, :, tap]
-        inside = (slice(a, a + int(size)) for size, (a, _) in zip(image, window.pad_pairs, strict=True))
+        inside = (
+            slice(a, a + int(size)) for size, (a, _) in zip(image, window.pad_pairs, strict=True)
+        )
         return (y[(slice(None), slice(None), *inside)],)

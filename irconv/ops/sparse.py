@@ -29,12 +29,13 @@ from irconv.window import Windowed
 
 @dataclass(frozen=True)
 class ConvMatrix(Windowed):
-    """The sparse matrix of a convolution: free weights w, placed by an index; what is absent is a fixed zero.
+    """The sparse matrix of a convolution: free weights w, placed by an index; what is absent is a
+    fixed zero.
 
-    `indptr`, `columns` and `entries` are the index in CSR form, int32. In the tap form its rows are output
-    pixels, its columns input pixels, its entries taps of the kernel: blocks that share their weights. In the
-    literal form rows and columns are elements and entries number the free weights, row-major.
-    `transposed`: of the convolution with this window and weights, the transposed matrix.
+    `indptr`, `columns` and `entries` are the index in CSR form, int32. In the tap form its rows are
+    output pixels, its columns input pixels, its entries taps of the kernel: blocks that share their
+    weights. In the literal form rows and columns are elements and entries number the free weights,
+    row-major. `transposed`: of the convolution with this window and weights, the transposed matrix.
     """
 
     operands: ClassVar[str] = "w, indptr, columns, entries"
@@ -108,7 +109,9 @@ class ConvMatrix(Windowed):
 
 @dataclass(frozen=True)
 class SparseMatMul(Op):
-    """activation(m x + b + r) for each vector: x [N, columns] -> [N, rows]; b has one number per channel."""
+    """activation(m x + b + r) for each vector: x [N, columns] -> [N, rows]; b has one number per
+    channel.
+    """
 
     operands: ClassVar[str] = "m, x, b?, r?"
     activation: Op | None = None
