@@ -17,7 +17,7 @@ Precision: TypeAlias = Literal["strict", "fast"]
 
 @dataclass(frozen=True)
 class Options:
-    """How to compile: the precision class, the number of threads, whether to measure alternatives."""
+    """How to compile: the precision class, threads, whether to measure alternatives."""
 
     precision: Precision = "fast"
     threads: int = 1

@@ -1,4 +1,4 @@
-"""Where a sliding window goes: output sizes, and which input pixel each tap of a convolution reads."""
+"""Where a sliding window goes: output sizes, and the input pixel that each tap reads."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class ConvGeometry:
 
     @property
     def tap_entries(self) -> int:
-        """The number of (output pixel, tap) pairs that read a pixel of the image, not its padding."""
+        """The number of (output pixel, tap) pairs that read the image, not its padding."""
         return prod(int(np.count_nonzero(self._axis(a) >= 0)) for a in range(self.rank))
 
     @property

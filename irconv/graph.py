@@ -299,7 +299,7 @@ class Graph:
         types: Sequence[Type] | None = None,
         uid: int | None = None,
     ) -> Node:
-        """Appends a node (or inserts it `before` another); result types are inferred unless given."""
+        """Appends a node, or inserts it `before` another; infers the types unless given."""
         operands = _trimmed(operands)
         check_count(op, [v is not None for v in operands])
         given = list(names) + [None] * (op.n_results - len(names))
@@ -336,7 +336,7 @@ class Graph:
     # -- editing ---------------------------------------------------------------------------------
 
     def set_operand(self, node: Node, index: int, value: Value | None) -> None:
-        """Makes `value` operand `index` of `node`. Types are not inferred again: see `infer_again`."""
+        """Makes `value` operand `index` of `node`. Types stay: see `infer_again`."""
         padded = [*node.operands, *([None] * (index + 1 - len(node.operands)))]
         old = padded[index]
         if old is not None:
@@ -442,7 +442,7 @@ class Graph:
 
 
 def infer(op: Op, operands: Sequence[Value | None], names: Sequence[str]) -> tuple[Type, ...]:
-    """Result types of `op` on `operands`; an unknown size becomes a symbol named after its value."""
+    """Result types of `op` on `operands`; an unknown size becomes a symbol named so."""
     types = [v.type if v is not None else None for v in operands]
     constants = [v.array if v is not None else None for v in operands]
     return tuple(_named(t, name) for t, name in zip(op.infer(types, constants), names, strict=True))

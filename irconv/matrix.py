@@ -63,7 +63,7 @@ def _pixel_entries(geometry: ConvGeometry) -> tuple[Array, Array, Array]:
 def _elements(
     geometry: ConvGeometry, out_pixel: Array, in_pixel: Array, tap: Array
 ) -> tuple[Array, Array, Array]:
-    """Every (row, column, free weight) of the full matrix, from (output pixel, input pixel, tap)."""
+    """Every (row, column, free weight) of the full matrix, from its pixel entries."""
     per_group = geometry.in_channels // geometry.group
     outs = geometry.out_channels // geometry.group
     out_channel = np.arange(geometry.out_channels)[:, None, None]
@@ -164,7 +164,7 @@ class SharedMatrix:
         return full
 
     def column(self, j: int) -> Array:
-        """Column `j`, dense: the weights with which input element `j` enters each output element."""
+        """Column `j`, dense: the weights of input element `j` in each output element."""
         return self.T.row(j)
 
     def row_entries(self, i: int) -> tuple[Array, Array]:

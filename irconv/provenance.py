@@ -60,7 +60,7 @@ class Provenance:
         return tuple(refs[u] for u in refs if u in above and edges.in_degree(u) == 0)
 
     def descendants(self, uids: Iterable[int]) -> tuple[Ref, ...]:
-        """All that was made, directly or over several passes, from `uids`, in the order of the log."""
+        """All that was made from `uids`, over any number of passes, in the order of the log."""
         edges, refs = self._edges()
         below = _reach(edges, uids)
         return tuple(refs[u] for u in refs if u in below)

@@ -49,7 +49,7 @@ def passes() -> dict[str, type[Any]]:
 
 @cache
 def backends() -> dict[str, Any]:
-    """All backend classes by name; a backend's folder is imported without its heavy third parties."""
+    """All backend classes by name; their heavy third parties are not imported."""
     found = {}
     for module in _modules("irconv.backends"):
         name = module.__name__.rpartition(".")[2]

@@ -94,13 +94,14 @@ class Report:
     def __str__(self) -> str:
         sizes = ", ".join(f"{k} = {v}" for k, v in self.sizes)
         m = self.memory
+        passes = self.pipeline or "(as it stands)"
+        head = f"{self.backend} ({self.precision}, {self.threads} threads), pipeline {passes}"
+        count = f"{len(self.nodes)} nodes, {len(self.fallbacks)} by {OP_RUN}"
+        room = f"arena {m.arena} B, scratch {m.scratch} B"
         lines = [
-            f"{self.backend} ({self.precision}, {self.threads} threads), pipeline "
-            f"{self.pipeline or '(as it stands)'}" + (f", {sizes}" if sizes else ""),
-            f"{len(self.nodes)} nodes, {len(self.fallbacks)} by {OP_RUN}, "
-            f"{self.macs / 1e6:.1f} Mmac",
-            f"arena {m.arena} B, scratch {m.scratch} B, weights {m.weights} B, "
-            f"outputs {m.outputs} B",
+            f"{head}, {sizes}" if sizes else head,
+            f"{count}, {self.macs / 1e6:.1f} Mmac",
+            f"{room}, weights {m.weights} B, outputs {m.outputs} B",
         ]
         lines += [f"fallback: %{printable(n.node)} ({n.op})" for n in self.fallbacks]
         return "\n".join([*lines, *self.notes])

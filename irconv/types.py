@@ -49,7 +49,7 @@ _SHORT = {dtype: short for short, dtype in DTYPES.items()}
 
 
 def as_dtype(dtype: object) -> AnyDType:
-    """The NumPy dtype of a short name (`"f32"`) or of anything NumPy takes, in native byte order."""
+    """The NumPy dtype of a short name (`"f32"`) or of what NumPy takes, in native byte order."""
     if isinstance(dtype, str) and dtype in DTYPES:
         return DTYPES[dtype]
     try:

@@ -25,7 +25,7 @@ def operand(node: Node, index: int) -> Value:
 
 
 def known_sizes(node: Node, rewriter: Rewriter) -> bool:
-    """Whether channels and spatial sizes of image and result are integers; else a remark is left."""
+    """Whether channels and spatial sizes are integers; else a remark is left."""
     sizes = (*operand(node, 0).shape[1:], *node.result.shape[1:])
     if all(isinstance(d, int) and d > 0 for d in sizes):
         return True

@@ -134,7 +134,7 @@ def add_bias(y: Array, b: Array | None) -> Array:
 
 
 def check_weights(op: Windowed, x: TensorType, w: TensorType) -> tuple[int, int]:
-    """(out channels, in channels) of a convolution; raises GraphError where the weights do not fit."""
+    """(out channels, in channels) of a convolution; raises GraphError if they do not fit."""
     group: int = getattr(op, "group", 1)
     _check_ranks(op, x, w)
     out_channels, per_group, *kernel = static_shape(w, f"{op.name}'s weights")
