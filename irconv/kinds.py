@@ -18,7 +18,7 @@ NUMBERS = INTEGERS | FLOATS
 BOOLEAN = frozenset({DTYPES["bool"]})
 INDICES = frozenset({DTYPES["i32"], DTYPES["i64"]})
 ANY = frozenset(DTYPES.values())
-# what float32 holds without loss is computed there: NumPy's own bfloat16 and float16 loops round at each step
+# computed in float32, which holds them without loss: NumPy's own loops would round at each step
 _NARROW = frozenset({DTYPES["f16"], DTYPES["bf16"]})
 
 

@@ -1,4 +1,4 @@
-"""What pointwise ops share: one operand, or several that are broadcast, computed element by element."""
+"""What pointwise ops share: one operand, or several that are broadcast, element by element."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Unary(Op):
 
 @dataclass(frozen=True)
 class Broadcasting(Op):
-    """Operands of one element type, broadcast as in NumPy; `apply` of two arrays, from left to right."""
+    """Operands of one element type, broadcast as in NumPy; `apply` from left to right."""
 
     operands: ClassVar[str] = "a, b"
     takes: ClassVar[frozenset[AnyDType]] = NUMBERS

@@ -1,4 +1,4 @@
-"""Shape rules that many ops share: broadcasting, axes, sizes that must agree, the budget of a result."""
+"""Shape rules that many ops share: broadcasting, axes, sizes that agree, the budget of a result."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def same_size(a: Dim, b: Dim, what: str) -> Dim:
 
 
 def broadcast(shapes: Iterable[Sequence[Dim]]) -> Shape:
-    """The shape to which all shapes broadcast, as in NumPy; raises GraphError where there is none."""
+    """The shape to which all broadcast, as in NumPy; raises GraphError where there is none."""
     found = [tuple(s) for s in shapes]
     columns = zip_longest(*(reversed(s) for s in found), fillvalue=1)
     return tuple(_stretched(column, found) for column in columns)[::-1]
@@ -59,7 +59,10 @@ def _stretched(sizes: Iterable[Dim], shapes: Sequence[Shape]) -> Dim:
 
 
 def matmul_shape(a: Sequence[Dim], b: Sequence[Dim]) -> Shape:
-    """The shape of a @ b, as in numpy.matmul, for ranks of 1 and more; raises GraphError where none is."""
+    """The shape of a @ b, as in numpy.matmul; both have rank 1 or more.
+
+    Raises GraphError where the inner sizes differ.
+    """
     same_size(a[-1], b[max(-2, -len(b))], "the inner sizes of a matrix product differ")
     batch = broadcast([a[:-2], b[:-2]])
     return (*batch, *a[:-1][-1:], *(b[-1:] if len(b) > 1 else ()))

@@ -104,7 +104,9 @@ class Celu(Unary):
 
     def __post_init__(self) -> None:
         if self.alpha == 0 or not math.isfinite(self.alpha):
-            raise GraphError("Celu divides by alpha", expected="a finite number but 0", got=self.alpha)
+            raise GraphError(
+                "Celu divides by alpha", expected="a finite number but 0", got=self.alpha
+            )
 
     def apply(self, x: Array) -> Any:
         zero = x.dtype.type(0)
@@ -172,7 +174,7 @@ class Softsign(Unary):
 
 @dataclass(frozen=True)
 class Gelu(Unary):
-    """x times the normal distribution function; approximate = "tanh" gives its usual approximation."""
+    """x times the normal distribution function; "tanh" gives its usual approximation."""
 
     approximate: str = "none"
 
@@ -205,7 +207,7 @@ class Swish(Unary):
 
 @dataclass(frozen=True)
 class Clip(Op):
-    """min(max(x, low), high); an absent bound does not bind, and where low > high the result is high."""
+    """min(max(x, low), high); an absent bound does not bind; where low > high the result is high."""
 
     operands: ClassVar[str] = "x, min?, max?"
 

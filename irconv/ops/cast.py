@@ -24,7 +24,7 @@ _COMPLEX = frozenset({DTYPES["c64"], DTYPES["c128"]})
 
 @dataclass(frozen=True)
 class Cast(Op):
-    """The same numbers in another element type; integers lose their high bits, fractions are cut."""
+    """The same numbers in another element type; integers lose high bits, fractions are cut."""
 
     to: str
     saturate: int = 1
@@ -43,7 +43,9 @@ class Cast(Op):
         return (TensorType(self.to, x.shape),)
 
     def run(self, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
-        return (converted(present(arrays, 0), DTYPES[self.to], bool(self.saturate), self.round_mode),)
+        return (
+            converted(present(arrays, 0), DTYPES[self.to], bool(self.saturate), self.round_mode),
+        )
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def _real(op: Op, dtype: AnyDType) -> None:
 def converted(x: Array, dtype: AnyDType, saturate: bool = True, round_mode: str = "up") -> Array:
     """`x` in `dtype`, as ONNX's Cast: the nearest number, a half to even.
 
-    Beyond the range, the 8-bit floats give their largest number with `saturate`, else infinity or NaN.
+    Beyond the range the 8-bit floats give their largest number with `saturate`, else infinity
+    or NaN.
     `round_mode` is how f8e8m0, which holds powers of two only, is rounded.
     """
     if x.dtype == dtype:
@@ -95,7 +98,7 @@ def converted(x: Array, dtype: AnyDType, saturate: bool = True, round_mode: str 
 def _to_small_float(x: Array, dtype: AnyDType, saturate: bool) -> Array:
     wide = x.astype(np.float32)
     if saturate or dtype == _FLOAT4:
-        largest = float(ml_dtypes.finfo(dtype).max)
+        largest = float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
         wide = np.clip(wide, -largest, largest)
     return wide.astype(dtype)
 
@@ -105,7 +108,7 @@ def _to_powers(x: Array, saturate: bool, round_mode: str) -> Array:
     mantissa, exponent = np.frexp(np.abs(x))
     exponent = exponent - 1  # |x| = (2 * mantissa) * 2^exponent, 1 <= 2 * mantissa < 2
     up = {"up": mantissa > 0.5, "down": mantissa > 1, "nearest": mantissa >= 0.75}[round_mode]
-    exponent = exponent + up
+    exponent = np.where(x == 0, -127, exponent + up)
     finite = np.isfinite(x) & (saturate | ((exponent >= -127) & (exponent <= 127)))
     bits = np.where(finite, np.clip(exponent, -127, 127) + 127, 255).astype(np.uint8)
     return bits.view(_POWERS)

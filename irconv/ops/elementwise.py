@@ -9,7 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from irconv.errors import GraphError
-from irconv.kinds import BOOLEAN, FLOATS, INTEGERS, NUMBERS, UNSIGNED, expect_dtype, narrowed, widened
+from irconv.kinds import (
+    BOOLEAN,
+    FLOATS,
+    INTEGERS,
+    NUMBERS,
+    UNSIGNED,
+    expect_dtype,
+    narrowed,
+    widened,
+)
 from irconv.op import Op, present, tensor
 from irconv.pointwise import Broadcasting
 from irconv.shapes import broadcast, one_of, within_budget
@@ -53,7 +62,7 @@ class Div(Broadcasting):
 
 @dataclass(frozen=True)
 class Mod(Broadcasting):
-    """The remainder of a / b: it has the divisor's sign, or with fmod = 1 the dividend's, as in C."""
+    """The remainder of a / b, of the divisor's sign, or with fmod = 1 of the dividend's, as in C."""
 
     fmod: int = 0
 
@@ -135,7 +144,12 @@ class Mean(Sum):
     def run(self, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
         wide = [widened(present(arrays, i)) for i in range(len(arrays))]
         (total,) = super().run(wide)
-        return (narrowed(total / len(arrays), np.result_type(*(present(arrays, i) for i in range(len(arrays))))),)
+        return (
+            narrowed(
+                total / len(arrays),
+                np.result_type(*(present(arrays, i) for i in range(len(arrays)))),
+            ),
+        )
 
 
 @dataclass(frozen=True)

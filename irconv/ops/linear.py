@@ -20,7 +20,7 @@ _PRODUCTS = FLOATS | {DTYPES[name] for name in ("i32", "i64", "u32", "u64")}
 
 @dataclass(frozen=True)
 class MatMul(Op):
-    """The matrix product of the last two axes, as numpy.matmul: the axes before them are broadcast."""
+    """The product of the last two axes, as numpy.matmul; the axes before them are broadcast."""
 
     operands: ClassVar[str] = "a, b"
 
@@ -45,13 +45,13 @@ class MatMul(Op):
 
 @dataclass(frozen=True)
 class Gemm(Op):
-    """alpha * a' @ b' + beta * c, where a' and b' may be transposed and c broadcasts to the result."""
+    """alpha * a' @ b' + beta * c; a' and b' may be transposed, c broadcasts to the result."""
 
     operands: ClassVar[str] = "a, b, c?"
     alpha: float = 1.0
     beta: float = 1.0
-    transA: int = 0
-    transB: int = 0
+    transA: int = 0  # noqa: N815 -- ONNX's name
+    transB: int = 0  # noqa: N815 -- ONNX's name
 
     def infer(
         self, types: Sequence[Type | None], constants: Sequence[Array | None]
@@ -62,7 +62,9 @@ class Gemm(Op):
         if a.rank != 2 or b.rank != 2:
             raise GraphError("Gemm multiplies two matrices", got=f"{a} and {b}")
         if dtype not in FLOATS and (self.alpha, self.beta) != (1.0, 1.0):
-            raise GraphError("Gemm of integers scales by 1 only", got=f"{self.alpha} and {self.beta}")
+            raise GraphError(
+                "Gemm of integers scales by 1 only", got=f"{self.alpha} and {self.beta}"
+            )
         rows, inner = a.shape[::-1] if self.transA else a.shape
         other, columns = b.shape[::-1] if self.transB else b.shape
         same_size(inner, other, "Gemm: the inner sizes differ")

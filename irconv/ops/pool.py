@@ -15,7 +15,7 @@ from irconv.geometry import Ints
 from irconv.kinds import FLOATS, expect_dtype, narrowed, widened
 from irconv.op import present, tensor
 from irconv.pointwise import Unary
-from irconv.shapes import rank_at_least
+from irconv.shapes import rank_at_least, unknown
 from irconv.types import DTYPES, AnyDType, Array, TensorType, Type
 from irconv.window import Windowed
 
@@ -45,7 +45,22 @@ class _Pool(Windowed):
         x = tensor(types, 0)
         expect_dtype(self, x, self.takes)
         rank_at_least(self, x, 3)
-        return (x.with_shape((*x.shape[:2], *self.out_sizes(x.shape[2:], bool(self.ceil_mode)))),)
+        sizes = self.out_sizes(x.shape[2:], bool(self.ceil_mode))
+        shown = (
+            unknown() if self.ceil_mode and not isinstance(size, int) and may_be_padding else size
+            for size, may_be_padding in zip(sizes, self._last_in_padding(), strict=True)
+        )
+        return (x.with_shape((*x.shape[:2], *shown)),)
+
+    def _last_in_padding(self) -> list[bool]:
+        """Of each axis, whether in ceil mode a last window may start in the end padding.
+
+        There is no such window, so the number of windows has no closed form for a symbolic size.
+        """
+        axes = zip(
+            self.pads[self.rank :], self.strides, self.dilations, self.kernel_shape, strict=True
+        )
+        return [pad + stride > d * (k - 1) + 1 for pad, stride, d, k in axes]
 
     def windows(self, x: Array, fill: Any) -> list[Array]:
         """For each tap, row-major, the [N, C, *out] that it reads; `fill` outside the image."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from irconv.pointwise import Unary
 from irconv.op import tensor
+from irconv.pointwise import Unary
 from irconv.shapes import axis_of
 from irconv.types import Array, Type
 
