@@ -162,7 +162,12 @@ def quoted(text: str) -> str:
 
 
 def _term_text(monomial: Monomial, coefficient: int) -> str:
-    atoms = [_atom_text(a) if p == 1 else f"{_atom_text(a)}^{p}" for a, p in monomial]
+    lone = coefficient == 1 and len(monomial) == 1 and monomial[0][1] == 1
+    # a quotient beside a factor is bracketed: 2*((N)//3), which is not (2*N)//3
+    texts = [
+        f"({a})" if isinstance(a, FloorDiv) and not lone else _atom_text(a) for a, _ in monomial
+    ]
+    atoms = [t if p == 1 else f"{t}^{p}" for t, (_, p) in zip(texts, monomial, strict=True)]
     if not atoms:
         return str(coefficient)
     if coefficient == 1:
