@@ -1,0 +1,25 @@
+"""LeNet-5 (LeCun et al. 1998, "Gradient-based learning applied to document recognition")."""
+
+from __future__ import annotations
+
+from irconv.builder import Builder
+from irconv.graph import Graph
+
+
+def lenet5(batch: int | str = "N", classes: int = 10, seed: int = 0, image: int = 28) -> Graph:
+    """LeNet-5: digits from 28x28 grey pixels, 61.7 thousand parameters.
+
+    tanh and average pools, as in the paper; its sparse connections of the third layer and its trainable pool
+    coefficients are left out, as everyone does. The output is `prob` [batch, classes], of the logits `logits`.
+    """
+    b = Builder("lenet5", seed=seed)
+    x = b.input("image", (batch, 1, image, image))
+    x = b.tanh(b.conv(x, 6, kernel=5, pads=2, gain=1.0))
+    x = b.average_pool(x, 2)
+    x = b.tanh(b.conv(x, 16, kernel=5, gain=2.5))
+    x = b.average_pool(x, 2)
+    x = b.tanh(b.conv(x, 120, kernel=5, gain=2.5))
+    x = b.tanh(b.dense(b.flatten(x), 84, gain=1.5))
+    x = b.dense(x, classes, gain=1.5, name="logits")
+    b.output(b.softmax(x), "prob")
+    return b.build()
