@@ -1,0 +1,141 @@
+"""Raises operators whose attributes became operands: axes, sizes, counts, pads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from irconv.errors import ModelError
+from irconv.graph import Value
+from irconv.onnx_raise import rule
+from irconv.onnx_site import Site
+
+
+@rule("Squeeze", 1, 11)
+@rule("Unsqueeze", 1, 11)
+@rule("ReduceSum", 1, 11)
+def axes_attribute(site: Site) -> None:
+    axes = site.attribute("axes")
+    site.operands = [site.required(0)]
+    if axes:
+        site.operands.append(site.ints(axes, "axes"))
+    site.native()
+
+
+for _name in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare"):
+    rule(f"Reduce{_name}", 1, 11, 12, 13)(axes_attribute)
+
+
+@rule("Slice", 1)
+def slice_1(site: Site) -> None:
+    starts, ends = site.attribute("starts"), site.attribute("ends")
+    axes = site.attribute("axes", tuple(range(len(starts))))
+    if not len(starts) == len(ends) == len(axes):
+        raise ModelError("starts, ends and axes differ in length", got=f"{starts}, {ends}, {axes}")
+    site.operands = [
+        site.required(0), site.ints(starts, "starts"), site.ints(ends, "ends"), site.ints(axes, "axes")
+    ]
+    site.native()
+
+
+@rule("Split", 2, 11, 13, 18)
+def split(site: Site) -> None:
+    """Old versions cut in equal parts, one per output, where no sizes are given; they must come out even."""
+    sizes = site.attribute("split")
+    if sizes is not None:
+        site.operands = [site.required(0), site.ints(sizes, "sizes")]
+    given = site.attribute("num_outputs")
+    count = len(site.record.outputs)
+    if site.operand(1) is not None and given is not None:
+        raise ModelError("Split has both sizes and num_outputs")
+    if site.operand(1) is None and given is None and site.version == 18:
+        raise ModelError("Split needs sizes or num_outputs")
+    if site.operand(1) is None and site.version < 18:
+        size = site.shape()[site.axis(site.attribute_kept("axis", 0))]
+        if isinstance(size, int) and size % count:
+            raise ModelError("Split does not come out even", expected=f"a multiple of {count}", got=size)
+    if given is not None and given != count:
+        raise ModelError("num_outputs is not the number of outputs", expected=count, got=given)
+    site.native(num_outputs=count)
+
+
+@rule("TopK", 1)
+def topk_1(site: Site) -> None:
+    k = site.attribute("k")
+    site.operands = [site.required(0), site.ints([k], "k")]
+    site.native()
+
+
+@rule("Pad", 2)
+def pad_2(site: Site) -> None:
+    pads, value = site.attribute("pads"), site.attribute("value", 0.0)
+    site.operands = [site.required(0), site.ints(pads, "pads"), site.scalar(value, "value")]
+    site.native()
+
+
+@rule("Upsample", 7)
+def upsample_7(site: Site) -> None:
+    scales = site.parameter(np.array(site.attribute("scales"), np.float32), "scales")
+    _old_resize(site, scales)
+
+
+@rule("Upsample", 9)
+@rule("Resize", 10)
+def upsample_9(site: Site) -> None:
+    _old_resize(site, site.required(1))
+
+
+def _old_resize(site: Site, scales: Value) -> None:
+    """Before Resize-11, positions were divided by the scale; nearest took the pixel below, or above if shrinking.
+
+    (ONNX did not say which; this is what its vectors and onnxruntime do.)
+    """
+    known = scales.array
+    mode = site.attribute("mode", "nearest")
+    nearest = "floor"
+    if mode == "nearest":
+        if known is None:
+            raise ModelError(f"{site.op_type}-{site.version} needs constant scales")
+        if (known < 1).any():
+            nearest = "ceil"
+            if (known > 1).any():
+                raise ModelError(
+                    f"{site.op_type}-{site.version} grows one axis and shrinks another", got=known.tolist()
+                )
+    op = site.op(
+        "Resize", mode=mode, coordinate_transformation_mode="asymmetric", nearest_mode=nearest
+    )
+    site.finish(op, [site.required(0), None, scales])
+
+
+@rule("Resize", 11, 13, 18, 19)
+def resize(site: Site) -> None:
+    """Empty operands are absent ones; sizes that the input has already are left out."""
+    for index in range(1, len(site.operands)):
+        value = site.operand(index)
+        if value is not None and value.shape == (0,):
+            site.operands[index] = None
+    sizes = site.operand(3)
+    wanted = site.contents.of(sizes)
+    axes = site.attribute("axes")
+    if sizes is not None and site.constant(3) is None and wanted is not None and axes is None:
+        changed = [i for i, (a, b) in enumerate(zip(site.shape(), wanted, strict=False)) if a != b]
+        if changed and all(isinstance(wanted[i], int) for i in changed):
+            site.operands[3] = site.ints([int(wanted[i]) for i in changed], "sizes")
+            axes = tuple(changed)
+    site.native(axes=axes)
+
+
+@rule("Scatter", 9)
+def scatter_9(site: Site) -> None:
+    site.finish(site.op("ScatterElements", axis=site.attribute("axis", 0)), site.operands)
+
+
+@rule("GridSample", 16)
+def grid_sample_16(site: Site) -> None:
+    mode = site.attribute("mode", "bilinear")
+    site.native(mode={"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode))
+
+
+@rule("RoiAlign", 10)
+def roi_align_10(site: Site) -> None:
+    site.native(coordinate_transformation_mode="output_half_pixel")

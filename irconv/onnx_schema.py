@@ -1,0 +1,166 @@
+"""What ONNX's schemas say of an operator: its versions, its attributes, how many operands it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from irconv.onnx_records import NodeRecord, Problems, Refused
+from irconv.registry import nearest
+from irconv.errors import printable
+from irconv.types import Array
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """One version of one operator; `attributes` maps names to (kind, required)."""
+
+    op_type: str
+    since_version: int
+    deprecated: bool
+    attributes: dict[str, tuple[str, bool]]
+    min_inputs: int
+    max_inputs: int
+    min_outputs: int
+    max_outputs: int
+    optional_inputs: tuple[bool, ...]
+    variadic: bool
+
+
+@cache
+def schema(op_type: str, opset: int) -> Schema | None:
+    """The version of a standard operator that holds at `opset`, or None where there is none."""
+    import onnx
+
+    try:
+        found = onnx.defs.get_schema(op_type, opset, "")
+    except onnx.defs.SchemaError:
+        return None
+    kinds = onnx.defs.OpSchema.FormalParameterOption
+    return Schema(
+        op_type,
+        found.since_version,
+        found.deprecated,
+        {name: (a.type.name, a.required) for name, a in found.attributes.items()},
+        found.min_input,
+        found.max_input,
+        found.min_output,
+        found.max_output,
+        tuple(p.option == kinds.Optional for p in found.inputs),
+        bool(found.inputs) and found.inputs[-1].option == kinds.Variadic,
+    )
+
+
+@cache
+def known_operators() -> tuple[str, ...]:
+    """The names of all standard operators."""
+    import onnx
+
+    return tuple(sorted({s.name for s in onnx.defs.get_all_schemas() if s.domain == ""}))
+
+
+def check_node(node: NodeRecord, opset: int, problems: Problems) -> Schema | None:
+    """The node's schema; what does not fit it is added to `problems`, and None returned."""
+    before = len(problems.found)
+    if node.domain not in {"", "ai.onnx"}:
+        problems.add(
+            "an operator of another domain", where=node, expected="a standard operator",
+            got=f"{printable(node.domain)}::{printable(node.op_type)}",
+        )
+        return None
+    found = schema(node.op_type, opset)
+    if found is None:
+        problems.add(
+            "unknown operator", where=node, got=f"{printable(node.op_type)} at opset {opset}",
+            hint=nearest(node.op_type[:100], list(known_operators())) if len(node.op_type) < 100 else None,
+        )
+        return None
+    if found.deprecated:
+        problems.add(f"{node.op_type} is deprecated at opset {opset} and has no meaning", where=node)
+    _check_counts(node, found, problems)
+    _check_attributes(node, found, problems)
+    return found if len(problems.found) == before else None
+
+
+def _check_counts(node: NodeRecord, found: Schema, problems: Problems) -> None:
+    inputs, outputs = len(node.inputs), len(node.outputs)
+    if not found.min_inputs <= inputs <= found.max_inputs:
+        problems.add(
+            f"{node.op_type} has the wrong number of inputs", where=node,
+            expected=_range(found.min_inputs, found.max_inputs), got=inputs,
+        )
+    if not found.min_outputs <= outputs <= found.max_outputs:
+        problems.add(
+            f"{node.op_type} has the wrong number of outputs", where=node,
+            expected=_range(found.min_outputs, found.max_outputs), got=outputs,
+        )
+    for place, (name, is_optional) in enumerate(zip(node.inputs, found.optional_inputs, strict=False)):
+        if not name and not is_optional:
+            problems.add(f"input {place} of {node.op_type} is required", where=node, got="an empty name")
+    if found.variadic and not all(node.inputs[len(found.optional_inputs) :]):
+        problems.add(f"an input of {node.op_type} is empty", where=node)
+
+
+def _range(low: int, high: int) -> str:
+    if low == high:
+        return str(low)
+    return f"{low} or more" if high > 1 << 20 else f"{low} to {high}"
+
+
+def _check_attributes(node: NodeRecord, found: Schema, problems: Problems) -> None:
+    for name, value in node.attributes.items():
+        if name not in found.attributes:
+            problems.add(
+                f"{node.op_type}-{found.since_version} has no such attribute", where=node,
+                got=printable(name), hint=nearest(name[:100], sorted(found.attributes)),
+            )
+        elif isinstance(value, Refused):
+            problems.add(f"an attribute of kind {value.kind} is not supported", where=node, got=name)
+        elif not _fits(value, found.attributes[name][0]):
+            problems.add(
+                f"attribute {name} is of the wrong type", where=node,
+                expected=found.attributes[name][0].lower(), got=type(value).__name__,
+            )
+        elif _has_nan(value) and node.op_type not in {"Constant", "Pad"}:
+            problems.add(f"attribute {name} is not a number", where=node, got=value)
+    for name, (_, required) in found.attributes.items():
+        if required and name not in node.attributes:
+            problems.add(f"attribute {name} is missing", where=node)
+
+
+def _fits(value: Any, kind: str) -> bool:
+    match kind:
+        case "FLOAT":
+            return isinstance(value, float)
+        case "INT":
+            return isinstance(value, int)
+        case "STRING":
+            return isinstance(value, str)
+        case "TENSOR":
+            return isinstance(value, np.ndarray)
+        case "FLOATS" | "INTS" | "STRINGS":
+            element = {"FLOATS": float, "INTS": int, "STRINGS": str}[kind]
+            return isinstance(value, tuple) and all(isinstance(x, element) for x in value)
+    return False
+
+
+def _has_nan(value: Any) -> bool:
+    items = value if isinstance(value, tuple) else (value,)
+    return any(isinstance(x, float) and x != x for x in items)  # noqa: PLR0124 - only NaN differs from itself
+
+
+def attribute_default(op_type: str, version: int, name: str) -> Any:
+    """The default that ONNX's schema gives an attribute, None where it has none (tensors excepted)."""
+    import onnx
+
+    proto = onnx.defs.get_schema(op_type, version, "").attributes[name].default_value
+    if not proto.name:
+        return None
+    value = onnx.helper.get_attribute_value(proto)
+    return value.decode() if isinstance(value, bytes) else value
+
+
+__all__ = ["Array", "Schema", "attribute_default", "check_node", "known_operators", "schema"]
