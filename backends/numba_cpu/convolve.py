@@ -17,12 +17,12 @@ VECTORS = 3
 @njit(error_model="numpy")
 def convolve_columns(
     step: Any, weights: Any, image: Any, rows: Any, column: Any, columns: Any,
-    y: Any, residual: Any, bias: Any, stride: Any, panels: Any,
+    y: Any, stride: Any, residual: Any, residual_stride: Any, bias: Any, panels: Any,
 ) -> None:
     """Rows rows[0] .. rows[1] of one group at `columns` output pixels, epilogue included.
 
-    `weights` is [ceil(rows / ROWS)][depth][ROWS]; y and the residual point at row 0 and the first
-    of the columns, with row stride `stride`.
+    `weights` is packed by `packing.pack_rows`; `y` and `residual` point at row 0 and the first
+    of the columns.
     """
     taps = step[slots.KERNEL_D] * step[slots.KERNEL_H] * step[slots.KERNEL_W]
     depth = step[slots.CHANNELS] * taps
@@ -31,6 +31,7 @@ def convolve_columns(
     low = number(double_bits(step[slots.LOW]), y)
     high = number(double_bits(step[slots.HIGH]), y)
     nothing = pointer(0, y)
+    height = (step[slots.ROWS] + ROWS - 1) // ROWS * ROWS
     first = 0
     while True:
         count = min(block, depth - first)
@@ -40,13 +41,14 @@ def convolve_columns(
             b = at(panels, left * count)
             for top in range(rows[0], rows[1], ROWS):
                 call(
-                    step[slots.TILE], count, at(weights, top * depth + first * ROWS), ROWS,
+                    step[slots.TILE], count, at(weights, first * height + top * count), ROWS,
                     b, width, at(y, top * stride + left), stride,
                     min(ROWS, rows[1] - top), min(width, columns - left),
                     at(bias, top) if first == 0 and step[slots.BIAS] != 0 else nothing,
-                    at(residual, top * stride + left)
+                    at(residual, top * residual_stride + left)
                     if last and step[slots.RESIDUAL] != 0
                     else nothing,
+                    residual_stride,
                     int(first > 0),
                     low if last else number(-1e400, y), high if last else number(1e400, y),
                 )
@@ -84,19 +86,19 @@ def convolve(step: Any, like: Any, part: Any, parts: Any) -> None:
         column = block * step[slots.COLUMN_BLOCK]
         columns = min(step[slots.COLUMN_BLOCK], out - column)
         offset = image * step[slots.Y_IMAGE] + group * rows * out + column
+        residual = (image * groups + group) * rows * out + column
         source = image * step[slots.X_IMAGE] + group * step[slots.CHANNELS] * plane
         y = at(pointer(step[slots.Y], like), offset)
         convolve_columns(
             step,
             at(pointer(step[slots.WEIGHTS], like), group * panel_rows * ROWS * depth),
             at(pointer(step[slots.X], like), source),
-            mine, column, columns, y,
-            at(pointer(step[slots.RESIDUAL], like), offset),
-            at(pointer(step[slots.BIAS], like), group * panel_rows * ROWS),
-            out, panels,
+            mine, column, columns, y, out,
+            at(pointer(step[slots.RESIDUAL], like), residual), out,
+            at(pointer(step[slots.BIAS], like), group * panel_rows * ROWS), panels,
         )
-        if step[slots.ACTIVATION] != 0:
-            call(step[slots.FINISH], step[slots.ACTIVATION], at(y, mine[0] * out),
+        if step[slots.FINISH] != 0:
+            call(step[slots.FINISH], at(y, mine[0] * out),
                  mine[1] - mine[0], columns, out,
                  number(double_bits(step[slots.ALPHA]), like),
                  number(double_bits(step[slots.BETA]), like))

@@ -12,6 +12,8 @@ from numba.extending import intrinsic
 
 from irconv.backends.numba_cpu import machine
 
+_AHEAD, _KEEP = 1024, 3
+
 _I1, _I32, _I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
 
@@ -30,6 +32,7 @@ class TileArguments:
     columns: Any
     bias: Any
     residual: Any
+    ldr: Any
     accumulate: Any
     low: Any
     high: Any
@@ -78,6 +81,39 @@ class TileEmitter:
             with part:
                 self._epilogue(arg, tile, self._edge_masks(arg.columns))
 
+    def emit_shifted(
+        self, target: Any, source: Any, weights: Any, table: Any, taps: Any, start: Any
+    ) -> None:
+        """One row: start + sum over t of weights[t] * source[table[t] ...] into the target."""
+        builder = self.builder
+        before = builder.block
+        head, after = builder.append_basic_block("tap"), builder.append_basic_block("tap.end")
+        first = self.splat(start)
+        builder.branch(head)
+        builder.position_at_end(head)
+        t = builder.phi(_I64)
+        sums = [builder.phi(self.vector) for _ in range(self.vectors)]
+        weight = self.splat(builder.load(builder.gep(weights, [t])))
+        view = builder.gep(source, [builder.load(builder.gep(table, [t]))])
+        totals = [
+            builder.call(self.fma, [weight, self._load(self._column(view, j)), total])
+            for j, total in enumerate(sums)
+        ]
+        following = builder.add(t, ir.Constant(_I64, 1))
+        t.add_incoming(ir.Constant(_I64, 0), before)
+        t.add_incoming(following, head)
+        for phi, total in zip(sums, totals, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(total, head)
+        builder.cbranch(builder.icmp_signed("<", following, taps), head, after)
+        builder.position_at_end(after)
+        for j, total in enumerate(totals):
+            self._store(total, self._column(target, j))
+
+    def _column(self, base: Any, j: int) -> Any:
+        """The place of vector `j` of a row."""
+        return self.builder.gep(base, [ir.Constant(_I64, j * self.lanes)])
+
     def _bias(self, arg: TileArguments) -> list[Any]:
         builder = self.builder
         before = builder.block
@@ -105,8 +141,8 @@ class TileEmitter:
         builder.position_at_end(head)
         k, a, b = builder.phi(_I64), builder.phi(arg.a.type), builder.phi(arg.b.type)
         sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in start]
-        columns = [self._load(builder.gep(b, [ir.Constant(_I64, j * self.lanes)]))
-                   for j in range(self.vectors)]
+        columns = [self._load(self._column(b, j)) for j in range(self.vectors)]
+        self._prefetch(builder.gep(a, [ir.Constant(_I64, _AHEAD)]))
         products = []
         for r, row in enumerate(sums):
             weight = self.splat(builder.load(builder.gep(a, [ir.Constant(_I64, r)])))
@@ -127,6 +163,13 @@ class TileEmitter:
         builder.cbranch(builder.icmp_signed("<", k_next, arg.depth), head, after)
         builder.position_at_end(after)
         return self._merge(start, before, products, head)
+
+    def _prefetch(self, place: Any) -> None:
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        read, keep, data = (ir.Constant(_I32, value) for value in (0, _KEEP, 1))
+        self.builder.call(function, [self.builder.bitcast(place, byte), read, keep, data])
 
     def _merge(self, start: Any, before: Any, products: Any, head: Any) -> list[list[Any]]:
         merged = []
@@ -157,21 +200,22 @@ class TileEmitter:
                     builder.icmp_signed("<", ir.Constant(_I64, r), arg.rows), more, done
                 )
                 builder.position_at_end(more)
-            offset = builder.mul(arg.ldc, ir.Constant(_I64, r))
-            self._finish_row(arg, row, offset, masks, (low, high))
+            self._finish_row(arg, r, row, masks, (low, high))
         builder.branch(done)
         builder.position_at_end(done)
 
-    def _finish_row(self, arg: Any, row: Any, offset: Any, masks: Any, bounds: Any) -> None:
+    def _finish_row(self, arg: Any, r: int, row: Any, masks: Any, bounds: Any) -> None:
         builder = self.builder
-        target = builder.gep(arg.c, [offset])
+        target = builder.gep(arg.c, [builder.mul(arg.ldc, ir.Constant(_I64, r))])
         on = builder.icmp_signed("!=", arg.accumulate, ir.Constant(_I64, 0))
         row = self._add_when(on, row, target, masks)
         given = builder.icmp_unsigned("!=", arg.residual, ir.Constant(arg.residual.type, None))
-        row = self._add_when(given, row, builder.gep(arg.residual, [offset]), masks)
+        added = builder.gep(arg.residual, [builder.mul(arg.ldr, ir.Constant(_I64, r))])
+        row = self._add_when(given, row, added, masks)
         for j, value in enumerate(row):
-            place = builder.gep(target, [ir.Constant(_I64, j * self.lanes)])
-            self._store(self._clamp(value, *bounds), place, masks and masks[j])
+            self._store(
+                self._clamp(value, *bounds), self._column(target, j), masks and masks[j]
+            )
 
     def _add_when(self, on: Any, row: Any, source: Any, masks: Any) -> list[Any]:
         builder = self.builder
@@ -179,8 +223,8 @@ class TileEmitter:
         with builder.if_then(on):
             added = []
             for j, value in enumerate(row):
-                place = builder.gep(source, [ir.Constant(_I64, j * self.lanes)])
-                added.append(builder.fadd(value, self._load(place, masks and masks[j])))
+                loaded = self._load(self._column(source, j), masks and masks[j])
+                added.append(builder.fadd(value, loaded))
             inside = builder.block
         merged = []
         for value, total in zip(row, added, strict=True):
@@ -220,15 +264,15 @@ class TileEmitter:
 @intrinsic(prefer_literal=True)
 def multiply_tile(
     typing: Any, height: Any, vectors: Any, depth: Any, a: Any, lda: Any, b: Any, ldb: Any,
-    c: Any, ldc: Any, rows: Any, columns: Any, bias: Any, residual: Any, accumulate: Any,
+    c: Any, ldc: Any, rows: Any, columns: Any, bias: Any, residual: Any, ldr: Any, accumulate: Any,
     low: Any, high: Any,
 ) -> Any:
     """One register tile C[rows, columns] = clamp(A @ B + bias [+ C] [+ residual], low, high).
 
     `height` x `vectors` (literals) is the size of the tile in registers. A is [depth][lda] with
     one row of the tile beside the other, B is [depth][ldb]; whole vectors of B are read, and
-    `height` values of A and of a bias that is given. C and the residual have row stride `ldc`,
-    and only their first `rows` x `columns` elements are touched. `bias` and `residual` may be
+    `height` values of A and of a bias that is given. C and the residual have row strides `ldc`
+    and `ldr`, and only their first `rows` x `columns` elements are touched. `bias` and `residual` may be
     null. A NaN stays NaN.
     """
     lanes = machine.vector_bits() // a.dtype.bitwidth
@@ -236,7 +280,7 @@ def multiply_tile(
     whole = types.int64
     scalar = a.dtype
     signature = types.none(
-        height, vectors, whole, a, whole, a, whole, a, whole, whole, whole, a, a, whole,
+        height, vectors, whole, a, whole, a, whole, a, whole, whole, whole, a, a, whole, whole,
         scalar, scalar,
     )
 

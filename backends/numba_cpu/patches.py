@@ -36,29 +36,39 @@ def pack_patches(
 def _pack_run(
     step: Any, image: Any, first: Any, depth: Any, place: Any, count: Any, target: Any, width: Any
 ) -> None:
-    """All taps and channels of `count` neighbouring outputs of one output row."""
+    """All taps and channels of `count` neighbouring outputs of one output row.
+
+    A row of the patch matrix is (tap, channel), the channel running faster: then one tap's
+    bounds serve all channels, and the panel is written from front to back.
+    """
     in_d, in_h, in_w = step[slots.IN_D], step[slots.IN_H], step[slots.IN_W]
     kernel_h, kernel_w = step[slots.KERNEL_H], step[slots.KERNEL_W]
-    taps = step[slots.KERNEL_D] * kernel_h * kernel_w
-    stride = step[slots.STRIDE_W]
+    channels, stride = step[slots.CHANNELS], step[slots.STRIDE_W]
     plane = in_d * in_h * in_w
-    for tap in range(min(taps, depth)):
-        k = first + tap
-        channel = k // taps
-        t = k - channel * taps
-        tap_d = t // (kernel_h * kernel_w)
-        tap_h = t // kernel_w - tap_d * kernel_h
-        tap_w = t % kernel_w
+    done = 0
+    while done < depth:
+        tap = (first + done) // channels
+        channel = first + done - tap * channels
+        copies = min(channels - channel, depth - done)
+        line = tap // kernel_w
+        tap_d = line // kernel_h
         z = place[0] * step[slots.STRIDE_D] + tap_d * step[slots.DILATION_D] - step[slots.PAD_D]
-        y = place[1] * step[slots.STRIDE_H] + tap_h * step[slots.DILATION_H] - step[slots.PAD_H]
-        x = place[2] * stride + tap_w * step[slots.DILATION_W] - step[slots.PAD_W]
-        low, high = (-x + stride - 1) // stride, (in_w - x + stride - 1) // stride
+        y = (
+            place[1] * step[slots.STRIDE_H]
+            + (line - tap_d * kernel_h) * step[slots.DILATION_H]
+            - step[slots.PAD_H]
+        )
+        x = (
+            place[2] * stride
+            + (tap - line * kernel_w) * step[slots.DILATION_W]
+            - step[slots.PAD_W]
+        )
+        low, high = max((-x + stride - 1) // stride, 0), min((in_w - x + stride - 1) // stride, count)
         if z < 0 or z >= in_d or y < 0 or y >= in_h:
             low, high = 0, 0
         source = at(image, channel * plane + (z * in_h + y) * in_w + x)
-        copies = (depth - tap + taps - 1) // taps
-        _copy_lanes(at(target, tap * width), taps * width, source, plane, copies, stride,
-                    max(low, 0), min(high, count), count)
+        _copy_lanes(at(target, done * width), width, source, plane, copies, stride, low, high, count)
+        done += copies
 
 
 @njit(error_model="numpy")
@@ -68,18 +78,34 @@ def _copy_lanes(
 ) -> None:
     """For each of `copies` channels: `count` lanes, of which low .. high come from the source."""
     size = lanes(target)
-    for v in range(0, count, size):
-        to, start = at(target, v), at(source, v * stride)
-        if stride == 1:
-            for _ in range(copies):
-                move_lanes(1, to, start, low - v, high - v, count - v)
-                to, start = at(to, target_step), at(start, source_step)
-        elif stride == 2:
-            for _ in range(copies):
-                move_lanes(2, to, start, low - v, high - v, count - v)
-                to, start = at(to, target_step), at(start, source_step)
-        else:
-            for _ in range(copies):
-                for i in range(min(size, count - v)):
-                    to[i] = start[i * stride] if low <= v + i < high else number(0.0, to)
-                to, start = at(to, target_step), at(start, source_step)
+    if stride == 1 and count > size:
+        _copy_wide(target, target_step, source, source_step, copies, low, high, count)
+    elif stride == 1:
+        for c in range(copies):
+            move_lanes(1, at(target, c * target_step), at(source, c * source_step), low, high, count)
+    elif stride == 2:
+        for v in range(0, count, size):
+            to, start = at(target, v), at(source, 2 * v)
+            for c in range(copies):
+                move_lanes(2, at(to, c * target_step), at(start, c * source_step),
+                           low - v, high - v, count - v)
+    else:
+        for c in range(copies):
+            to, start = at(target, c * target_step), at(source, c * source_step)
+            for i in range(count):
+                to[i] = start[i * stride] if low <= i < high else number(0.0, to)
+
+
+@njit(error_model="numpy")
+def _copy_wide(
+    target: Any, target_step: Any, source: Any, source_step: Any, copies: Any,
+    low: Any, high: Any, count: Any,
+) -> None:
+    """`_copy_lanes` for stride 1 and up to three vectors, all of a channel before the next."""
+    size = lanes(target)
+    for c in range(copies):
+        to, start = at(target, c * target_step), at(source, c * source_step)
+        move_lanes(1, to, start, low, high, count)
+        move_lanes(1, at(to, size), at(start, size), low - size, high - size, count - size)
+        move_lanes(1, at(to, 2 * size), at(start, 2 * size),
+                   low - 2 * size, high - 2 * size, count - 2 * size)

@@ -21,13 +21,13 @@ def tile_code(dtype: np.dtype, plain: bool = False) -> int:
     scalar = numba.from_dtype(dtype)
     whole, pointer = types.int64, types.CPointer(scalar)
     signature = (whole, pointer, whole, pointer, whole, pointer, whole, whole, whole,
-                 pointer, pointer, whole, scalar, scalar)
+                 pointer, pointer, whole, whole, scalar, scalar)
     return native.compiled(plain_tile if plain else vector_tile, signature)
 
 
 def vector_tile(
     depth: Any, a: Any, lda: Any, b: Any, ldb: Any, c: Any, ldc: Any, rows: Any, columns: Any,
-    bias: Any, residual: Any, accumulate: Any, low: Any, high: Any,
+    bias: Any, residual: Any, ldr: Any, accumulate: Any, low: Any, high: Any,
 ) -> None:
     """C[rows, columns] = clamp(A @ B + bias [+ C] [+ residual]); see `multiply_tile`.
 
@@ -38,31 +38,31 @@ def vector_tile(
     if rows > _HALF:
         if width > 2:
             multiply_tile(ROWS, 3, depth, a, lda, b, ldb, c, ldc, rows, columns,
-                          bias, residual, accumulate, low, high)
+                          bias, residual, ldr, accumulate, low, high)
         elif width > 1:
             multiply_tile(ROWS, 2, depth, a, lda, b, ldb, c, ldc, rows, columns,
-                          bias, residual, accumulate, low, high)
+                          bias, residual, ldr, accumulate, low, high)
         else:
             multiply_tile(ROWS, 1, depth, a, lda, b, ldb, c, ldc, rows, columns,
-                          bias, residual, accumulate, low, high)
+                          bias, residual, ldr, accumulate, low, high)
     elif rows > _QUARTER:
         if width > 1:
             multiply_tile(_HALF, 3, depth, a, lda, b, ldb, c, ldc, rows, columns,
-                          bias, residual, accumulate, low, high)
+                          bias, residual, ldr, accumulate, low, high)
         else:
             multiply_tile(_HALF, 1, depth, a, lda, b, ldb, c, ldc, rows, columns,
-                          bias, residual, accumulate, low, high)
+                          bias, residual, ldr, accumulate, low, high)
     elif rows > 1:
         multiply_tile(_QUARTER, 3, depth, a, lda, b, ldb, c, ldc, rows, columns,
-                      bias, residual, accumulate, low, high)
+                      bias, residual, ldr, accumulate, low, high)
     else:
         multiply_tile(1, 3, depth, a, lda, b, ldb, c, ldc, rows, columns,
-                      bias, residual, accumulate, low, high)
+                      bias, residual, ldr, accumulate, low, high)
 
 
 def plain_tile(
     depth: Any, a: Any, lda: Any, b: Any, ldb: Any, c: Any, ldc: Any, rows: Any, columns: Any,
-    bias: Any, residual: Any, accumulate: Any, low: Any, high: Any,
+    bias: Any, residual: Any, ldr: Any, accumulate: Any, low: Any, high: Any,
 ) -> None:
     """The meaning of `vector_tile` as a loop nest."""
     for r in range(rows):
@@ -77,7 +77,7 @@ def plain_tile(
             if accumulate != 0:
                 total += c[r * ldc + j]
             if address(residual) != 0:
-                total += residual[r * ldc + j]
+                total += residual[r * ldr + j]
             if total < low:
                 total = low
             if total > high:

@@ -1,0 +1,34 @@
+"""A weighted sum of shifted views of one array, a few vectors at a time in registers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from irconv.backends.numba_cpu import machine
+from irconv.backends.numba_cpu.microkernel import TileEmitter
+
+WIDE = 8  # sums in flight: they hide the latency of four cycles of two units
+
+
+@intrinsic
+def shifted_sum(
+    typing: Any, target: Any, source: Any, weights: Any, table: Any, taps: Any, start: Any
+) -> Any:
+    """target[i] = start + sum over t of weights[t] * source[i + table[t]], for WIDE vectors.
+
+    `table` points to int64. All WIDE vectors are read and written.
+    """
+    scalar = target.dtype
+    lanes = machine.vector_bits() // scalar.bitwidth
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emitter = TileEmitter(builder, context.get_value_type(scalar), 1, WIDE, lanes)
+        emitter.emit_shifted(*args)
+        return context.get_dummy_value()
+
+    signature = types.none(target, target, target, table, types.int64, scalar)
+    return signature, generate
