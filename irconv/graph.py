@@ -77,6 +77,11 @@ class Value:
         return self._outputs > 0
 
     @property
+    def is_used(self) -> bool:
+        """Whether a node or the list of outputs uses this value."""
+        return bool(self._uses) or self._outputs > 0
+
+    @property
     def is_parameter(self) -> bool:
         return self.array is not None or self._digest is not None
 
@@ -370,9 +375,14 @@ class Graph:
         self._values[name] = value
 
     def swap_names(self, a: Value, b: Value) -> None:
-        """Exchanges the names of two results: what replaces a value keeps its name."""
+        """Exchanges the names of two results or parameters, so that a replacement keeps the name."""
+        held = [v for v in (a, b) if self.parameters.get(v.name) is v]
+        for value in held:
+            del self.parameters[value.name]
         self._values[a.name], self._values[b.name] = b, a
         a.name, b.name = b.name, a.name
+        for value in held:
+            self.parameters[value.name] = value
 
     def erase(self, node: Node) -> None:
         """Removes a node whose results are not used."""

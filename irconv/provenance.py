@@ -71,14 +71,15 @@ class Provenance:
         for record in self.records:
             for ref in (*record.old, *record.new):
                 refs.setdefault(ref.uid, ref)
-            # a value points to what it became, a node to what replaced it
             edges.add_edges_from(
-                (a.uid, b.uid)
-                for a in record.old
-                for b in record.new
-                if a.kind == b.kind and a.uid != b.uid
+                (a.uid, b.uid) for a in record.old for b in _heirs(a, record) if a.uid != b.uid
             )
         return edges, refs
+
+
+def _heirs(old: Ref, record: Record) -> list[Ref]:
+    """What `old` became: what is of its kind (a value a value, a parameter its product), or all."""
+    return [new for new in record.new if new.kind == old.kind] or list(record.new)
 
 
 def _reach(edges: nx.DiGraph[int], uids: Iterable[int]) -> set[int]:

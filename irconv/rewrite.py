@@ -39,7 +39,7 @@ class Rule:
 
 def rule(*ops: type[Op]) -> Callable[[Callable[..., Replacement]], Rule]:
     """Makes a rule of a function `(node, rewriter) -> new value(s) or None`, tried on nodes of
-    these ops only.
+    these ops only (on all nodes if none is named). An empty tuple erases a dead node.
     """
 
     def decorate(function: Callable[..., Replacement]) -> Rule:
@@ -164,18 +164,11 @@ class Rewriter:
         values = (result,) if isinstance(result, Value) else tuple(result)
         return self._replace(node, values)
 
-    def replace(self, node: Node, values: Sequence[Value], rule_: Rule) -> None:
-        """Replaces the results of `node` by existing values, in the name of `rule_`."""
-        self._rule, self._anchor = rule_, node
-        self._made, self._made_parameters = [], []
-        self._replace(node, tuple(values))
-
-    def erase(self, node: Node, rule_: Rule) -> None:
-        """Removes a dead node, in the name of `rule_`."""
-        self._rule, self._made, self._made_parameters = rule_, [], []
-        old = _refs(node)
-        self.graph.erase(node)
-        self._record(old, [])
+    def erase_parameter(self, value: Value, rule_: Rule) -> None:
+        """Removes a parameter that nothing uses, in the name of `rule_`."""
+        self._rule = rule_
+        self.graph.remove_parameter(value)
+        self._record([_parameter_ref(value)], [])
 
     # -- bookkeeping -----------------------------------------------------------------------------
 
@@ -186,32 +179,43 @@ class Rewriter:
             self.graph.remove_parameter(value)
 
     def _replace(self, node: Node, values: tuple[Value, ...]) -> list[Node]:
-        if len(values) != len(node.results):
+        users = [user for v in node.results for user in v.users]
+        is_dead = not any(v.is_used for v in node.results)
+        if len(values) != len(node.results) and (values or not is_dead):
             raise GraphError(
                 "a rewrite must replace every result", expected=len(node.results), got=len(values)
             )
-        users = [user for v in node.results for user in v.users]
-        for old, new in zip(node.results, values, strict=True):
+        for old, new in zip(node.results, values, strict=False):
             self._replace_value(old, new)
-        kept = {v.producer for v in values if v.producer is not None}
-        old_refs, neighbours = self._erase_dead(node, kept)
+        old_refs, neighbours = self._erase_dead(node)
+        self._drop_unused(values)
         made = [n for n in self._made if not n.is_erased]
-        heirs = made or [n for n in kept if not n.is_erased]
-        new_refs = [ref for n in heirs for ref in _refs(n)]
+        new_refs = [ref for n in made for ref in _refs(n)] or _survivors(values)
         new_refs += [_parameter_ref(v) for v in self._made_parameters]
         self._record(old_refs, new_refs)
         return [*made, *users, *neighbours]
 
     def _replace_value(self, old: Value, new: Value) -> None:
         self._check_type(old, new)
-        made_here = new.producer in self._made
-        if old.is_output and (not made_here or new.is_output):
-            # an output keeps its name; what exists already has a name of its own
-            new = self.emit(Identity(), new)
-            made_here = True
+        takes_name = new.producer in self._made or new in self._made_parameters
+        if old.is_output:
+            # an output keeps its name; an input, a parameter and another output keep theirs too
+            if new.producer is None or new.is_output:
+                new = self.emit(Identity(), new)
+            takes_name = True
         self.graph.replace_uses(old, new)
-        if made_here:
+        if takes_name:
             self.graph.swap_names(old, new)
+
+    def _drop_unused(self, values: tuple[Value, ...]) -> None:
+        """Erases what the rule made and did not use."""
+        for node in reversed(self._made):
+            if not any(v.is_used or v in values for v in node.results):
+                self.graph.erase(node)
+        unused = [v for v in self._made_parameters if not (v.is_used or v in values)]
+        for value in unused:
+            self.graph.remove_parameter(value)
+            self._made_parameters.remove(value)
 
     def _check_type(self, old: Value, new: Value) -> None:
         if old.type == new.type:
@@ -228,14 +232,14 @@ class Rewriter:
             )
         self._refined = True
 
-    def _erase_dead(self, node: Node, kept: set[Node]) -> tuple[list[Ref], list[Node]]:
+    def _erase_dead(self, node: Node) -> tuple[list[Ref], list[Node]]:
         """Erases `node` and what only it needed; their references, and the producers that stay."""
         refs: list[Ref] = []
         neighbours: list[Node] = []
         pending = [node]
         while pending:
             dead = pending.pop()
-            if dead.is_erased or any(v.uses or v.is_output for v in dead.results):
+            if dead.is_erased or any(v.is_used for v in dead.results):
                 neighbours.append(dead)
                 continue
             refs += _refs(dead)
@@ -250,7 +254,7 @@ class Rewriter:
         return refs, neighbours
 
     def _drop_parameter(self, value: Value) -> None:
-        if not value.uses and not value.is_output and value not in self._made_parameters:
+        if not value.is_used and value not in self._made_parameters:
             self.graph.remove_parameter(value)
 
     def _record(self, old: Sequence[Ref], new: Sequence[Ref]) -> None:
@@ -274,6 +278,17 @@ class Rewriter:
 def _refs(node: Node) -> list[Ref]:
     own = Ref(node.uid, "node", node.name, node.op.name)
     return [own, *(Ref(v.uid, "value", v.name) for v in node.results)]
+
+
+def _survivors(values: Iterable[Value]) -> list[Ref]:
+    """References to what was there already and now stands for the old values."""
+    refs: list[Ref] = []
+    for value in dict.fromkeys(values):
+        if value.producer is not None:
+            refs += _refs(value.producer)
+        else:
+            refs.append(Ref(value.uid, "parameter" if value.is_parameter else "value", value.name))
+    return list(dict.fromkeys(refs))
 
 
 def _parameter_ref(value: Value) -> Ref:
