@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
+from typing import TypeAlias
 
-from irconv.dim import Dim, symbol
+from irconv.dim import Atom, Dim, symbol
 from irconv.errors import BudgetError, GraphError
 from irconv.op import UNKNOWN, Op
 from irconv.types import Array, TensorType
@@ -13,7 +14,7 @@ from irconv.types import Array, TensorType
 # no single result may be larger: bombs are refused where their shape is inferred
 BYTES_LIMIT = 1 << 40
 
-Shape = tuple[Dim, ...]
+Sizes: TypeAlias = "tuple[Dim, ...]"
 
 
 def unknown() -> Dim:
@@ -27,6 +28,26 @@ def differ(a: Dim, b: Dim) -> bool:
     return isinstance(gap, int) and gap != 0
 
 
+def lower_bound(dim: Dim) -> int | None:
+    """A number that `dim` is never below, or None where none is known; symbols are not negative."""
+    if isinstance(dim, int):
+        return dim
+    constant = 0
+    for monomial, coefficient in dim.terms:
+        if not monomial:
+            constant = coefficient
+        elif coefficient < 0 or not all(_not_negative(atom) for atom, _ in monomial):
+            return None
+    return constant
+
+
+def _not_negative(atom: Atom) -> bool:
+    if isinstance(atom, str):
+        return True
+    least = lower_bound(atom.numerator)
+    return least is not None and least >= 0 and lower_bound(atom.denominator) is not None
+
+
 def same_size(a: Dim, b: Dim, what: str) -> Dim:
     """The size that `a` and `b` both are; the known one of the two.
 
@@ -37,14 +58,14 @@ def same_size(a: Dim, b: Dim, what: str) -> Dim:
     return a if isinstance(a, int) else b if isinstance(b, int) else a
 
 
-def broadcast(shapes: Iterable[Sequence[Dim]]) -> Shape:
+def broadcast(shapes: Iterable[Sequence[Dim]]) -> Sizes:
     """The shape to which all broadcast, as in NumPy; raises GraphError where there is none."""
     found = [tuple(s) for s in shapes]
     columns = zip_longest(*(reversed(s) for s in found), fillvalue=1)
     return tuple(_stretched(column, found) for column in columns)[::-1]
 
 
-def _stretched(sizes: Iterable[Dim], shapes: Sequence[Shape]) -> Dim:
+def _stretched(sizes: Iterable[Dim], shapes: Sequence[Sizes]) -> Dim:
     candidates = [s for s in dict.fromkeys(sizes) if s != 1]
     if not candidates:
         return 1
@@ -58,7 +79,7 @@ def _stretched(sizes: Iterable[Dim], shapes: Sequence[Shape]) -> Dim:
     return candidates[0] if len(candidates) == 1 else unknown()
 
 
-def matmul_shape(a: Sequence[Dim], b: Sequence[Dim]) -> Shape:
+def matmul_shape(a: Sequence[Dim], b: Sequence[Dim]) -> Sizes:
     """The shape of a @ b, as in numpy.matmul; both have rank 1 or more.
 
     Raises GraphError where the inner sizes differ.
@@ -115,6 +136,20 @@ def vector_length(op: Op, t: TensorType, name: str) -> Dim:
 def ints_of(array: Array) -> tuple[int, ...]:
     """The elements of an integer array, in order."""
     return tuple(int(x) for x in array.reshape(-1))
+
+
+def positive(dim: Dim) -> Dim:
+    """`dim`, or an unknown size where its symbols could make it negative."""
+    least = lower_bound(dim)
+    return dim if least is not None and least >= 0 else unknown()
+
+
+def known_length(op: Op, t: TensorType, name: str) -> int:
+    """The length of a one-dimensional operand; raises GraphError where it is not known."""
+    length = vector_length(op, t, name)
+    if not isinstance(length, int):
+        raise GraphError(f"{op.name}: the length of {name} must be known", got=t)
+    return length
 
 
 def one_of(what: str, value: str, choices: Sequence[str]) -> None:

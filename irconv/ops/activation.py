@@ -207,7 +207,7 @@ class Swish(Unary):
 
 @dataclass(frozen=True)
 class Clip(Op):
-    """min(max(x, low), high); an absent bound does not bind; where low > high the result is high."""
+    """min(max(x, low), high); an absent bound does not bind; if low > high it is high."""
 
     operands: ClassVar[str] = "x, min?, max?"
 

@@ -62,7 +62,7 @@ class Div(Broadcasting):
 
 @dataclass(frozen=True)
 class Mod(Broadcasting):
-    """The remainder of a / b, of the divisor's sign, or with fmod = 1 of the dividend's, as in C."""
+    """The remainder of a / b, of the divisor's sign; with fmod = 1 of the dividend's, as in C."""
 
     fmod: int = 0
 
