@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from irconv.graph import Graph, Node, Value
 
 # a parameter of at most this many elements is written in place, a bigger one by its digest
-INLINE_ELEMENTS = 16
+INLINE_ELEMENTS = 8
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_./$]+")
 
 

@@ -122,7 +122,7 @@ class Rewriter:
 
     def apply(self, rules: Sequence[Rule]) -> None:
         """Tries the rules, in their order, on every node until none fires any more."""
-        self._limit = 1000 + 50 * len(self.graph)
+        self._limit = self.fired.total() + 1000 + 50 * len(self.graph)
         queue = deque(self.graph.nodes)
         queued = set(queue)
         while queue:
@@ -134,6 +134,7 @@ class Rewriter:
                 if not touched.is_erased and touched not in queued:
                     queued.add(touched)
                     queue.append(touched)
+        self._limit = 0
         self.finish()
 
     def finish(self) -> None:
@@ -164,11 +165,13 @@ class Rewriter:
         values = (result,) if isinstance(result, Value) else tuple(result)
         return self._replace(node, values)
 
-    def erase_parameter(self, value: Value, rule_: Rule) -> None:
-        """Removes a parameter that nothing uses, in the name of `rule_`."""
+    def erase_parameter(self, value: Value, rule_: Rule, heir: Value | None = None) -> None:
+        """Removes a parameter in the name of `rule_`; `heir` takes its uses, if there are any."""
         self._rule = rule_
+        if heir is not None:
+            self.graph.replace_uses(value, heir)
         self.graph.remove_parameter(value)
-        self._record([_parameter_ref(value)], [])
+        self._record([_parameter_ref(value)], [] if heir is None else [_parameter_ref(heir)])
 
     # -- bookkeeping -----------------------------------------------------------------------------
 
@@ -179,6 +182,7 @@ class Rewriter:
             self.graph.remove_parameter(value)
 
     def _replace(self, node: Node, values: tuple[Value, ...]) -> list[Node]:
+        own = _refs(node)  # before what replaces it takes its names
         users = [user for v in node.results for user in v.users]
         is_dead = not any(v.is_used for v in node.results)
         if len(values) != len(node.results) and (values or not is_dead):
@@ -187,7 +191,7 @@ class Rewriter:
             )
         for old, new in zip(node.results, values, strict=False):
             self._replace_value(old, new)
-        old_refs, neighbours = self._erase_dead(node)
+        old_refs, neighbours = self._erase_dead(node, own)
         self._drop_unused(values)
         made = [n for n in self._made if not n.is_erased]
         new_refs = [ref for n in made for ref in _refs(n)] or _survivors(values)
@@ -232,7 +236,7 @@ class Rewriter:
             )
         self._refined = True
 
-    def _erase_dead(self, node: Node) -> tuple[list[Ref], list[Node]]:
+    def _erase_dead(self, node: Node, own: list[Ref]) -> tuple[list[Ref], list[Node]]:
         """Erases `node` and what only it needed; their references, and the producers that stay."""
         refs: list[Ref] = []
         neighbours: list[Node] = []
@@ -242,7 +246,7 @@ class Rewriter:
             if dead.is_erased or any(v.is_used for v in dead.results):
                 neighbours.append(dead)
                 continue
-            refs += _refs(dead)
+            refs += own if dead is node else _refs(dead)
             operands = [v for v in dead.operands if v is not None]
             self.graph.erase(dead)
             for value in dict.fromkeys(operands):

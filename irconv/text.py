@@ -373,7 +373,7 @@ class _Reader:
         """A type; of a matrix only the text, because its op infers it."""
         if not line.accept("matrix<"):
             return str(self._tensor_type(line))
-        return "matrix<" + line.need(re.compile(r"[^<>]*(?:->[^<>]*)*>"), "a matrix type")
+        return "matrix<" + line.need(re.compile(r"(?:->|[^<>])*>"), "a matrix type")
 
     def _origins(self, line: _Line) -> list[str]:
         names: list[str] = []
