@@ -1,4 +1,4 @@
-"""The mechanics of building: names and scopes, parameters, nodes, and errors that tell the caller's line."""
+"""The mechanics of building: names, parameters, nodes, and errors that tell the caller's line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from irconv.errors import GraphError, printable
 from irconv.graph import Graph, Node, Value
 from irconv.handle import Handle, Operand
 from irconv.initialise import Weights
-from irconv.op import Op, operand_names, static_shape
+from irconv.op import Op, operand_names, present, static_shape
 from irconv.sharing import Module, SharedParameters
 from irconv.types import AnyDType, Array, TensorType, as_dtype, dtype_name
 
@@ -30,36 +30,44 @@ Draw: TypeAlias = Callable[[str, Sequence[int], AnyDType], Array]
 _PACKAGE = str(Path(__file__).parent)
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 # ONNX's long names, as people say them
-_STEMS = {"BatchNormalization": "batch_norm", "LRN": "lrn"}
+_STEMS = {"BatchNormalization": "batch_norm", "LRN": "lrn", "MatMul": "matmul"}
 
 
 class BuildError(GraphError):
-    """A call of the builder was wrong; `where` tells the node, its operands, and the caller's file and line."""
+    """A call of the builder was wrong; `where` tells the node, its operands and the caller's line."""
 
 
 def at_caller(
     method: Callable[Concatenate[A, P], R],
 ) -> Callable[Concatenate[A, P], R]:
-    """Makes a method all or nothing: an error tells the line of the user's call, and adds nothing to the graph."""
+    """Makes a method all or nothing: on an error it adds nothing, and tells the user's line."""
 
     @functools.wraps(method)
     def call(self: A, /, *arguments: P.args, **options: P.kwargs) -> R:
         parameters, last = len(self.graph.parameters), self.graph._last
+        outer, self._pending = self._pending, ""
         try:
             return method(self, *arguments, **options)
+        except BuildError:
+            self._roll_back(parameters, last)
+            raise
         except GraphError as error:
             self._roll_back(parameters, last)
-            if isinstance(error, BuildError):
-                raise
-            raise _located(error) from error
+            what = f"%{printable(self._pending)}" if self._pending else f"{method.__name__}()"
+            raise _located(error, what) from error
+        finally:
+            self._pending = outer
 
     return call
 
 
-def _located(error: GraphError) -> BuildError:
-    where = " ".join(filter(None, [error.where, f"at {_caller()}"]))
+def _located(error: GraphError, what: str) -> BuildError:
     return BuildError(
-        error.what, where=where, expected=error.expected, got=error.got, hint=error.hint,
+        error.what,
+        where=f"{error.where or what} at {_caller()}",
+        expected=error.expected,
+        got=error.got,
+        hint=error.hint,
         listing=error.listing,
     )
 
@@ -75,22 +83,29 @@ def _caller() -> str:
 
 
 class Assembler:
-    """Adds inputs, parameters and nodes to a graph; each node's types are inferred as it is added."""
+    """Adds parameters and nodes to a graph; the types of a node are inferred as it is added."""
 
     def __init__(
-        self, name: str = "graph", *, seed: int = 0, rng: np.random.Generator | None = None
+        self,
+        name: str = "graph",
+        *,
+        seed: int = 0,
+        rng: np.random.Generator | None = None,
+        centred: bool = False,
     ) -> None:
         self.graph = Graph(name)
-        self._weights = Weights(seed, rng)
+        self._weights = Weights(seed, rng, centred)
         self._shared = SharedParameters()
         self._scope = ""
         self._counts: dict[str, int] = {}
+        # the name that the call under way gives to its node
+        self._pending = ""
 
     # -- names -----------------------------------------------------------------------------------
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """Names given inside start with `name.`: `with b.scope("block1"): b.conv(...)` makes `block1.conv1`."""
+        """Names inside start with `name.`: a convolution in `b.scope("block1")` is `block1.conv1`."""
         outer = self._scope
         self._scope = f"{outer}{name}."
         try:
@@ -99,28 +114,30 @@ class Assembler:
             self._scope = outer
 
     def _named(self, stem: str, name: str | None) -> str:
-        """The full name of what is made next: `name` in this scope, or the stem with the next free number."""
+        """The full name of what is made next: `name` in its scope, or the stem and a number."""
         if name is not None:
-            return self._given(self._scope + name)
+            self._pending = self._scope + name
+            return self._given(self._pending)
         prefix = self._scope + stem
         # the count moves on only past names that exist: a call that fails uses none up
         number = self._counts.get(prefix, 1)
         while f"{prefix}{number}" in self.graph:
             number += 1
         self._counts[prefix] = number
-        return f"{prefix}{number}"
+        self._pending = f"{prefix}{number}"
+        return self._pending
 
     def _given(self, name: str) -> str:
         if name not in self.graph:
             return name
         if self._shared.is_again:
             return self.graph.fresh_name(name)
-        raise GraphError("the name is taken", where=f"%{printable(name)}", hint="names are unique; see scope()")
+        raise GraphError("the name is taken", hint="names are unique; see scope()")
 
     # -- parameters ------------------------------------------------------------------------------
 
     def module(self, function: Callable[..., R], *arguments: Any, **options: Any) -> Module[R]:
-        """A layer, or any function of layers, whose parameters are made once and shared by all its calls.
+        """A layer, or a function of layers, whose parameters are made once and shared by its calls.
 
         `conv = b.module(b.conv, 16, kernel=3); y1 = conv(x1); y2 = conv(x2)` convolves both with
         `%conv1.weight`. The arguments given here follow those of each call.
@@ -129,12 +146,19 @@ class Assembler:
 
     @at_caller
     def parameter(self, name: str, array: Operand, *, trainable: bool = True) -> Handle:
-        """A weight with the given content; pass it as `w=` or `b=` of several layers, or as an operand."""
-        return self._handle(self._keep(self._named(name, name), self._array(array, None), trainable))
+        """A weight with the given content: an operand, or `w=` or `b=` of any number of layers."""
+        full = self._named(name, name)
+        return self._handle(self._keep(full, self._array(array, None), trainable))
 
     @at_caller
     def random_parameter(
-        self, name: str, shape: Sequence[int], *, std: float = 1.0, mean: float = 0.0, dtype: object = "f32"
+        self,
+        name: str,
+        shape: Sequence[int],
+        *,
+        std: float = 1.0,
+        mean: float = 0.0,
+        dtype: object = "f32",
     ) -> Handle:
         """A weight of normal random numbers, drawn from the builder's seed and this name."""
         full, kind = self._named(name, name), TensorType(dtype, shape)
@@ -143,25 +167,49 @@ class Assembler:
 
     @at_caller
     def constant(self, array: Operand, name: str | None = None) -> Handle:
-        """A fixed tensor. Python integers become i64 and fractions f32; arrays keep their element type."""
+        """A fixed tensor: Python integers become i64, fractions f32, arrays keep their type."""
         return self._handle(self._fixed(self._named("constant", name), self._array(array, None)))
 
     def _keep(self, name: str, array: Array, trainable: bool) -> Value:
-        """A parameter with this content; the one of the first call where a module is called again."""
+        """A parameter with this content: that of the first call where a module is called again."""
         known = self._shared.known(name, TensorType(array.dtype, array.shape))
-        if known is not None and not np.array_equal(known.array, array):  # type: ignore[arg-type]
-            raise GraphError("a module got another array on a later call", where=f"%{printable(known.name)}")
-        return self._shared.use(known or self.graph.add_parameter(name, array, trainable=trainable))
+        if known is None:
+            known = self.graph.add_parameter(name, array, trainable=trainable)
+        elif not np.array_equal(present([known.array], 0), array):
+            raise GraphError(f"another array for the shared %{printable(known.name)}")
+        return self._shared.use(known)
 
     def _normal(
-        self, name: str, shape: Sequence[int], dtype: AnyDType, std: float, mean: float = 0.0,
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: AnyDType,
+        std: float,
+        mean: float = 0.0,
         trainable: bool = True,
     ) -> Value:
         draw = functools.partial(self._weights.normal, std=std, mean=mean)
         return self._drawn(name, shape, dtype, draw, trainable)
 
+    def _filters(
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: AnyDType,
+        fan_in: float,
+        gain: float | None,
+        centred: bool = True,
+    ) -> Value:
+        draw = functools.partial(self._weights.filters, fan_in=fan_in, gain=gain, centred=centred)
+        return self._drawn(name, shape, dtype, draw, True)
+
     def _uniform(
-        self, name: str, shape: Sequence[int], dtype: AnyDType, low: float, high: float,
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: AnyDType,
+        low: float,
+        high: float,
         trainable: bool = True,
     ) -> Value:
         draw = functools.partial(self._weights.uniform, low=low, high=high)
@@ -183,30 +231,30 @@ class Assembler:
 
     @at_caller
     def op(self, op: Op, *operands: Operand | None, name: str | None = None) -> Handle:
-        """Adds a node; numbers and arrays among the operands become constants, None is an absent operand.
+        """Adds a node; numbers and arrays become constants, None is an absent operand.
 
-        Python fractions take the element type of the first operand that has one, Python integers are i64, arrays
-        keep theirs. The handle is of the first result; `.results` gives all.
+        Python fractions take the element type of the first handle, Python integers are i64, arrays
+        keep theirs. The handle is that of the first result; `.results` gives all.
         """
-        full = self._named(_stem(op), name)
-        return self._emit(op, operands, full)
+        return self._emit(op, operands, self._named(_stem(op.name), name))
 
     @at_caller
     def call(
         self, op_name: str, /, *operands: Operand | None, name: str | None = None, **attributes: Any
     ) -> Handle:
-        """Adds a node of the op called `op_name`, by its ONNX name: `b.call("Concat", x, y, axis=1)`."""
-        op = make_op(op_name, {k: _attribute(v) for k, v in attributes.items()})
-        return self._emit(op, operands, self._named(_stem(op), name))
+        """Adds a node of an op by its ONNX name, as `op` does: `b.call("Concat", x, y, axis=1)`."""
+        full = self._named(_stem(op_name), name)
+        given = {key: _attribute(value) for key, value in attributes.items()}
+        return self._emit(make_op(op_name, given), operands, full)
 
     @at_caller
     def elementwise(self, op_name: str, /, *operands: Operand, name: str | None = None) -> Handle:
-        """Adds a node whose operands have one element type: numbers and arrays take that of the first handle."""
-        op = make_op(op_name, {})
-        full = self._named(_stem(op), name)
+        """Adds a node of one element type: numbers and arrays take that of the first handle."""
+        full, op = self._named(_stem(op_name), name), make_op(op_name, {})
         like = next((x.dtype for x in operands if isinstance(x, Handle)), np.dtype(np.float32))
         given = [
-            x if isinstance(x, Handle | Value)
+            x
+            if isinstance(x, Handle | Value)
             else self._fixed(f"{full}.{_operand_name(op, i)}", self._cast(x, like))
             for i, x in enumerate(operands)
         ]
@@ -220,9 +268,11 @@ class Assembler:
 
     def _emit(self, op: Op, operands: Sequence[Operand | None], full: str) -> Handle:
         values = self._operands(op, operands, full)
-        names = [full] if op.n_results == 1 else [
-            full if not i else f"{full}.{i}" for i in range(op.n_results)
-        ]
+        names = (
+            [full]
+            if op.n_results == 1
+            else [full if not i else f"{full}.{i}" for i in range(op.n_results)]
+        )
         try:
             node = self.graph.add_node(op, values, names)
         except GraphError as error:
@@ -253,7 +303,7 @@ class Assembler:
                 return self._fixed(name, self._array(item, like))
 
     def _array(self, item: Operand, like: AnyDType | None) -> Array:
-        """A number or array as an array of its own; a Python fraction takes the element type `like`."""
+        """A number or array as a new array; a Python fraction takes the element type `like`."""
         if isinstance(item, Handle | Value):
             raise GraphError("a value where an array is needed", got=f"%{printable(item.name)}")
         try:
@@ -269,7 +319,7 @@ class Assembler:
         return array.astype(as_dtype(array.dtype), copy=False)
 
     def _cast(self, item: Operand, dtype: AnyDType) -> Array:
-        """A number or array as an array of this element type. Raises GraphError where that changes its kind."""
+        """An array of this element type; a fraction is never made an integer."""
         array = self._array(item, dtype)
         if array.dtype != dtype and not np.can_cast(array.dtype, dtype, "same_kind"):
             raise GraphError(
@@ -292,13 +342,14 @@ def _check_drawn(name: str, shape: Sequence[int], dtype: AnyDType) -> None:
         raise GraphError("a size is negative", where=f"%{printable(name)}", got=list(shape))
     if dtype_name(dtype) not in {"f16", "f32", "f64", "bf16"}:
         raise GraphError(
-            "random weights are made of f16, bf16, f32 or f64", where=f"%{printable(name)}",
+            "random weights are made of f16, bf16, f32 or f64",
+            where=f"%{printable(name)}",
             got=dtype_name(dtype),
         )
 
 
-def _stem(op: Op) -> str:
-    word = op.name.removeprefix("onnx.")
+def _stem(op_name: str) -> str:
+    word = op_name.removeprefix("onnx.")
     return _STEMS.get(word) or _WORD_START.sub("_", word).lower()
 
 

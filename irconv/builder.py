@@ -1,4 +1,4 @@
-"""Building a graph in Python: each call adds a node, infers its type, and fails at once where it is wrong."""
+"""Building a graph in Python: each call infers its types, and fails where it is wrong."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ class Builder(Layers):
     graph = b.build()
     ```
 
-    Values are handles with operators. Weights not given are random, fixed by `seed` and their names (or drawn
-    from `rng`). A wrong call raises GraphError, which names the node, its operands and the line of the call, and
-    leaves the graph as it was.
+    Values are handles with operators. Weights that are not given are random: fixed by `seed` and
+    their names, or drawn from `rng`; with `centred`, each filter sums to zero (see
+    `initialise.Weights`). A wrong call raises GraphError, which names the node, its operands and
+    the line of the call, and leaves the graph as it was.
     """
 
     @at_caller
-    def input(
-        self, name: str, shape: Iterable[int | str | Expr], dtype: object = "f32"
-    ) -> Handle:
-        """An input of the graph; a size is an integer, a name ("N") or an expression ("2*N"). Scopes do not apply."""
+    def input(self, name: str, shape: Iterable[int | str | Expr], dtype: object = "f32") -> Handle:
+        """An input, named outside all scopes; a size is an integer, a name ("N") or "2*N + 1"."""
         kind = TensorType(dtype, shape)
         negative = [d for d in kind.shape if isinstance(d, int) and d < 0]
         if negative:
@@ -46,7 +45,7 @@ class Builder(Layers):
 
     @at_caller
     def output(self, value: Handle, name: str | None = None) -> Handle:
-        """Makes `value` the next output; with a name, the value is called so. Scopes do not apply."""
+        """Makes `value` the next output; a name for it stands outside all scopes."""
         found = self._value(value, None, "")
         if name is not None and name != found.name:
             if found.producer is None or found.is_output:
@@ -59,10 +58,11 @@ class Builder(Layers):
 
     @at_caller
     def build(self) -> Graph:
-        """The graph as it is now, independent of later calls. Raises GraphError where it has no output."""
+        """The graph as it is now; later calls do not change it. GraphError without an output."""
         if not self.graph.outputs:
             raise GraphError(
-                "the graph has no output", where=f"graph @{printable(self.graph.name)}",
+                "the graph has no output",
+                where=f"graph @{printable(self.graph.name)}",
                 hint="call output(value) first",
             )
         return self.graph.copy()

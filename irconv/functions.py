@@ -10,7 +10,7 @@ import numpy as np
 from irconv.assembler import Assembler, at_caller
 from irconv.errors import GraphError, printable
 from irconv.handle import Handle, Operand
-from irconv.windows import Pads, Sizes, pad_sizes, per_axis
+from irconv.pads import Pads, Sizes, pad_sizes, per_axis
 
 
 class Functions(Assembler):
@@ -27,7 +27,12 @@ class Functions(Assembler):
         return self.clip(x, 0.0, 6.0, name=name)
 
     def clip(
-        self, x: Handle, low: float | None = None, high: float | None = None, *, name: str | None = None
+        self,
+        x: Handle,
+        low: float | None = None,
+        high: float | None = None,
+        *,
+        name: str | None = None,
     ) -> Handle:
         """x between `low` and `high`, either of which may be absent."""
         return self.call("Clip", x, low, high, name=name)
@@ -83,8 +88,9 @@ class Functions(Assembler):
         name: str | None = None,
     ) -> Handle:
         """The largest of each window; strides are the kernel unless given. Padding never wins."""
+        full = self._named("max_pool", name)
         window = self._window(x, kernel, kernel if strides is None else strides, pads, dilations)
-        return self.call("MaxPool", x, **window, ceil_mode=int(ceil_mode), name=name)
+        return self._node(full, "MaxPool", [x], **window, ceil_mode=int(ceil_mode))
 
     @at_caller
     def average_pool(
@@ -98,12 +104,11 @@ class Functions(Assembler):
         ceil_mode: bool = False,
         name: str | None = None,
     ) -> Handle:
-        """The mean of each window; strides are the kernel unless given. Padding counts only if asked for."""
+        """The mean of each window; strides are the kernel unless given. Padding does not count."""
+        full = self._named("average_pool", name)
         window = self._window(x, kernel, kernel if strides is None else strides, pads, 1)
-        count = int(count_include_pad)
-        return self.call(
-            "AveragePool", x, **window, ceil_mode=int(ceil_mode), count_include_pad=count, name=name
-        )
+        window |= {"ceil_mode": int(ceil_mode), "count_include_pad": int(count_include_pad)}
+        return self._node(full, "AveragePool", [x], **window)
 
     def global_average_pool(self, x: Handle, *, name: str | None = None) -> Handle:
         """The mean of each channel: [N, C, 1, ...]."""
@@ -123,7 +128,7 @@ class Functions(Assembler):
         bias: float = 1.0,
         name: str | None = None,
     ) -> Handle:
-        """Local response normalization across `size` channels (Krizhevsky et al. 2012, section 3.3)."""
+        """Local response normalization across channels (Krizhevsky et al. 2012, section 3.3)."""
         numbers = {"alpha": float(alpha), "beta": float(beta), "bias": float(bias)}
         return self.call("LRN", x, size=size, **numbers, name=name)
 
@@ -137,7 +142,10 @@ class Functions(Assembler):
         dilations = per_axis("dilations", dilations, rank)
         begins_ends = pad_sizes(pads, x.shape[2:], kernel, strides, dilations)
         return {
-            "kernel_shape": kernel, "strides": strides, "pads": begins_ends, "dilations": dilations
+            "kernel_shape": kernel,
+            "strides": strides,
+            "pads": begins_ends,
+            "dilations": dilations,
         }
 
     # -- arithmetic, broadcast as in NumPy -------------------------------------------------------
@@ -191,7 +199,7 @@ class Functions(Assembler):
         return self.call("Flatten", x, axis=axis, name=name)
 
     def reshape(self, x: Handle, shape: Sequence[int], *, name: str | None = None) -> Handle:
-        """The same elements in another shape; one size may be -1, and 0 keeps the size at its place."""
+        """The same elements in another shape; one size may be -1, and 0 keeps a size."""
         return self.call("Reshape", x, tuple(shape), name=name)
 
     def transpose(self, x: Handle, perm: Sequence[int], *, name: str | None = None) -> Handle:
@@ -215,7 +223,7 @@ class Functions(Assembler):
         mode: str = "constant",
         name: str | None = None,
     ) -> Handle:
-        """Padding of all axes: the begins, then the ends; `mode` is constant, reflect, edge or wrap."""
+        """Padding of all axes, begins, then ends; `mode` is constant, reflect, edge or wrap."""
         filler = np.asarray(value, x.dtype) if value else None
         return self.call("Pad", x, tuple(pads), filler, mode=mode, name=name)
 
@@ -226,7 +234,9 @@ class Functions(Assembler):
         split = self.call("Split", x, tuple(sizes), axis=axis, num_outputs=len(sizes), name=name)
         return split.results
 
-    def gather(self, x: Handle, indices: Operand, axis: int = 0, *, name: str | None = None) -> Handle:
+    def gather(
+        self, x: Handle, indices: Operand, axis: int = 0, *, name: str | None = None
+    ) -> Handle:
         """The entries of `x` along `axis` that `indices` names."""
         return self.call("Gather", x, indices, axis=axis, name=name)
 
@@ -235,7 +245,8 @@ def spatial_rank(x: Handle) -> int:
     """The number of spatial axes of x [N, C, *spatial]; raises GraphError where there are none."""
     if x.rank < 3:
         raise GraphError(
-            "operand x has no spatial axes", expected="[N, C, *spatial]",
+            "operand x has no spatial axes",
+            expected="[N, C, *spatial]",
             got=f"%{printable(x.name)} {x.value.type}",
         )
     return x.rank - 2

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """A value under construction: `x + y`, `x * 2.0`, `-x`, `x @ w` add a node to the builder's graph.
+    """A value under construction: `x + y`, `x * 2.0`, `-x`, `x @ w` add a node to the graph.
 
-    A number or array beside a handle becomes a constant of its element type. Two handles are equal where they
-    stand for the same value.
+    A number or array beside a handle becomes a constant of its element type. Two handles are equal
+    where they stand for the same value.
     """
 
     builder: Assembler
@@ -49,7 +49,7 @@ class Handle:
 
     @property
     def results(self) -> tuple[Handle, ...]:
-        """All results of the node that made this value: `a, c = b.call("Split", x, num_outputs=2).results`."""
+        """All results of its node: `a, c = b.call("Split", x, num_outputs=2).results`."""
         producer = self.value.producer
         values = (self.value,) if producer is None else producer.results
         return tuple(Handle(self.builder, v) for v in values)

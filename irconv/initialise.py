@@ -12,24 +12,35 @@ import numpy as np
 from irconv.errors import GraphError
 from irconv.types import AnyDType, Array
 
-# keeps the mean square of what passes through a ReLU: half of a symmetric signal is cut away
+# of a layer whose operand comes out of a ReLU, which cuts half of a symmetric signal away
 # (He et al. 2015, "Delving deep into rectifiers", section 2.2)
-RELU_GAIN = math.sqrt(2.0)
+HE_GAIN = math.sqrt(2.0)
+# the same where filters sum to zero, which takes the ReLU's mean away too (Brock et al. 2021,
+# "Characterizing signal propagation ... in unnormalized ResNets", section 4)
+CENTRED_GAIN = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
+# of random biases: not zero, or a bias that got lost would go unseen
+BIAS_STD = 0.1
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Draws parameters. Each depends on the seed and its own name only, so editing a layer leaves the others.
+    """Draws parameters; each depends on the seed and its name, so a new layer leaves the others.
 
-    With `rng`, a generator of the caller's, parameters are drawn from it in the order of the calls instead.
+    With `rng`, a generator of the caller's, they are drawn from it in the order of the calls.
+    With `centred`, each filter sums to zero. The mean of a ReLU's result, the same for every input,
+    then does not add up over the layers: under plain He weights it drowns what depends on the input
+    in a deep network.
     """
 
     seed: int = 0
     rng: np.random.Generator | None = None
+    centred: bool = False
 
     def __post_init__(self) -> None:
         if self.seed < 0:
-            raise GraphError("a seed is negative", expected="an integer of at least 0", got=self.seed)
+            raise GraphError(
+                "a seed is negative", expected="an integer of at least 0", got=self.seed
+            )
 
     def normal(
         self, name: str, shape: Sequence[int], dtype: AnyDType, std: float, mean: float = 0.0
@@ -40,6 +51,26 @@ class Weights:
         if mean:
             drawn += mean
         return drawn.astype(dtype, copy=False)
+
+    def filters(
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: AnyDType,
+        fan_in: float,
+        gain: float | None,
+        centred: bool = True,
+    ) -> Array:
+        """Weights of standard deviation `gain / sqrt(fan_in)`, one filter along the first axis.
+
+        A gain of None is the one that keeps unit variance behind a ReLU.
+        """
+        centred = centred and self.centred
+        chosen = (CENTRED_GAIN if centred else HE_GAIN) if gain is None else gain
+        drawn = self.normal(name, shape, dtype, chosen / math.sqrt(max(fan_in, 1.0)))
+        if centred:
+            drawn -= drawn.mean(axis=tuple(range(1, drawn.ndim)), keepdims=True)
+        return drawn
 
     def uniform(
         self, name: str, shape: Sequence[int], dtype: AnyDType, low: float, high: float
@@ -60,8 +91,3 @@ class Weights:
 
 def _drawn_as(dtype: AnyDType) -> type[np.float32] | type[np.float64]:
     return np.float64 if dtype == np.float64 else np.float32
-
-
-def he_std(fan_in: float, gain: float = RELU_GAIN) -> float:
-    """The standard deviation `gain / sqrt(fan_in)` of weights that keep unit variance."""
-    return gain / math.sqrt(max(fan_in, 1.0))

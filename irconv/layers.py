@@ -12,19 +12,17 @@ from irconv.errors import GraphError, printable
 from irconv.functions import Functions, spatial_rank
 from irconv.graph import Value
 from irconv.handle import Handle, Operand
-from irconv.initialise import RELU_GAIN, he_std
+from irconv.initialise import BIAS_STD
 from irconv.types import AnyDType, as_dtype
-from irconv.windows import Pads, Sizes, per_axis
-
-# of random biases: not zero, or a bias that got lost would go unseen
-BIAS_STD = 0.1
+from irconv.pads import Pads, Sizes, per_axis
 
 
 class Layers(Functions):
     """Calls with weights, given (`w=`, `b=`: an array, or a handle to share) or random.
 
-    Random weights are normal with the standard deviation `gain / sqrt(fan_in)`. The default gain keeps unit
-    variance where the operand comes out of a ReLU; 1 suits an operand that has unit variance itself.
+    Random weights are normal with the standard deviation `gain / sqrt(fan_in)`. The default gain
+    keeps unit variance where the operand comes out of a ReLU (He); 1 suits an operand that has unit
+    variance itself.
     """
 
     @at_caller
@@ -41,12 +39,13 @@ class Layers(Functions):
         bias: bool = True,
         w: Operand | None = None,
         b: Operand | None = None,
-        gain: float = RELU_GAIN,
+        gain: float | None = None,
         name: str | None = None,
     ) -> Handle:
         """Convolution of x [N, C, *spatial] to `channels` channels: 1-D, 2-D or 3-D, as x is.
 
-        w is [channels, C/group, *kernel], b is [channels]. With a given w, `channels` and `kernel` may be left out.
+        w is [channels, C/group, *kernel], b is [channels]; with w, `channels` and `kernel` may be
+        left out. `pads` is "same" (ceil(size / stride)), "valid" or integers.
         """
         full = self._named("conv", name)
         weight = None if w is None else self._value_or_kept(f"{full}.weight", w, x.dtype)
@@ -55,8 +54,9 @@ class Layers(Functions):
         window = self._window(x, kernel, strides, pads, dilations)
         if weight is None:
             shape = (size, _per_group(x, group), *window["kernel_shape"])
-            std = he_std(prod(shape[1:]), gain)
-            weight = self._normal(f"{full}.weight", shape, x.dtype, std)
+            # a filter that sees one channel would lose that channel's mean, not the common one
+            centred = group == 1 or shape[1] > 1
+            weight = self._filters(f"{full}.weight", shape, x.dtype, prod(shape[1:]), gain, centred)
         operands: list[Operand | None] = [x, weight, self._bias(full, b, x, size, bias)]
         return self._node(full, "Conv", operands, **window, group=group)
 
@@ -73,14 +73,27 @@ class Layers(Functions):
         bias: bool = True,
         w: Operand | None = None,
         b: Operand | None = None,
-        gain: float = RELU_GAIN,
+        gain: float | None = None,
         name: str | None = None,
     ) -> Handle:
-        """Convolution of each channel by itself, to `multiplier` channels each; w is [C*multiplier, 1, *kernel]."""
+        """Convolution of each channel by itself, to `multiplier` channels each.
+
+        w is [C*multiplier, 1, *kernel].
+        """
         count = known_channels(x)
         return self.conv(
-            x, count * multiplier, kernel, strides=strides, pads=pads, dilations=dilations, group=count,
-            bias=bias, w=w, b=b, gain=gain, name=name,
+            x,
+            count * multiplier,
+            kernel,
+            strides=strides,
+            pads=pads,
+            dilations=dilations,
+            group=count,
+            bias=bias,
+            w=w,
+            b=b,
+            gain=gain,
+            name=name,
         )
 
     @at_caller
@@ -98,12 +111,13 @@ class Layers(Functions):
         bias: bool = True,
         w: Operand | None = None,
         b: Operand | None = None,
-        gain: float = RELU_GAIN,
+        gain: float | None = None,
         name: str | None = None,
     ) -> Handle:
-        """Transposed convolution of x [N, C, *spatial]; w is [C, channels/group, *kernel], b is [channels].
+        """Transposed convolution of x [N, C, *spatial] to `channels` channels.
 
-        `pads="same"` makes the output `size * stride`.
+        w is [C, channels/group, *kernel], b is [channels]. `pads="same"` makes the output
+        `size * stride`.
         """
         full = self._named("conv_transpose", name)
         weight = None if w is None else self._value_or_kept(f"{full}.weight", w, x.dtype)
@@ -118,7 +132,7 @@ class Layers(Functions):
             shape = (known_channels(x), size // group, *window["kernel_shape"])
             # each output pixel is reached by one in `strides` of the taps
             fan_in = _per_group(x, group) * prod(shape[2:]) / prod(window["strides"])
-            weight = self._normal(f"{full}.weight", shape, x.dtype, he_std(fan_in, gain))
+            weight = self._filters(f"{full}.weight", shape, x.dtype, fan_in, gain, False)
         operands: list[Operand | None] = [x, weight, self._bias(full, b, x, size, bias)]
         return self._node(full, "ConvTranspose", operands, **window, group=group)
 
@@ -131,7 +145,7 @@ class Layers(Functions):
         bias: bool = True,
         w: Operand | None = None,
         b: Operand | None = None,
-        gain: float = RELU_GAIN,
+        gain: float | None = None,
         name: str | None = None,
     ) -> Handle:
         """x [..., K] times the transpose of w [units, K], plus b [units]; also called linear."""
@@ -142,7 +156,7 @@ class Layers(Functions):
         size = _agreed("units", units, None if weight is None else weight.shape[0])
         if weight is None:
             shape = (size, _known(x, -1, "columns"))
-            weight = self._normal(f"{full}.weight", shape, x.dtype, he_std(shape[1], gain))
+            weight = self._filters(f"{full}.weight", shape, x.dtype, shape[1], gain)
         bias_value = self._bias(full, b, x, size, bias)
         if x.rank == 2:
             return self._node(full, "Gemm", [x, weight, bias_value], transB=1)
@@ -188,8 +202,8 @@ class Layers(Functions):
     ) -> Handle:
         """scale * (x - mean) / sqrt(var + epsilon) + bias, each of the four [C]; inference only.
 
-        What is not given is random: as if trained on an `x` of mean 0 and the given `variance`, with an output of
-        variance about `gain` squared.
+        What is not given is random: as if trained on an `x` of mean 0 and the given `variance`,
+        with an output of variance about `gain` squared.
         """
         full = self._named("batch_norm", name)
         shape = (known_channels(x),)
@@ -218,7 +232,7 @@ class Layers(Functions):
     def _value_or_kept(
         self, name: str, given: Operand, dtype: AnyDType | None, trainable: bool = True
     ) -> Value:
-        """A given weight: the value of a handle, or a parameter that holds the array, cast to `dtype`."""
+        """A given weight: a handle's value, or a parameter that holds the array as `dtype`."""
         if isinstance(given, Handle | Value):
             return self._value(given, None, name)
         array = self._array(given, None) if dtype is None else self._cast(given, dtype)
@@ -237,7 +251,9 @@ class Layers(Functions):
             raise GraphError("kernel differs from operand w", expected=list(found), got=kernel)
         return found
 
-    def _bias(self, full: str, given: Operand | None, x: Handle, size: int, wanted: bool) -> Value | None:
+    def _bias(
+        self, full: str, given: Operand | None, x: Handle, size: int, wanted: bool
+    ) -> Value | None:
         if given is not None:
             if not wanted:
                 raise GraphError("a bias is given beside bias=False", where=f"%{printable(full)}")
@@ -246,7 +262,7 @@ class Layers(Functions):
 
 
 def known_channels(x: Handle) -> int:
-    """The number of channels of x [N, C, ...]; raises GraphError where it is symbolic or there is none."""
+    """The number of channels of x [N, C, ...]; raises GraphError where it is not known."""
     return _known(x, 1, "channels")
 
 
@@ -268,12 +284,16 @@ def _per_group(x: Handle, group: int) -> int:
 
 def _check_group(what: str, size: int, group: int) -> None:
     if group < 1 or size % group:
-        raise GraphError(f"the {what} do not divide into groups", expected=f"a multiple of {group}", got=size)
+        raise GraphError(
+            f"the {what} do not divide into groups", expected=f"a multiple of {group}", got=size
+        )
 
 
 def _given(what: str, size: int | None) -> int:
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise GraphError(f"{what} is needed where no w is given", expected="a positive integer", got=size)
+        raise GraphError(
+            f"{what} is needed where no w is given", expected="a positive integer", got=size
+        )
     return size
 
 
@@ -290,7 +310,9 @@ def _agreed(what: str, given: int | None, found: Dim | None) -> int:
 
 def _same_transposed(window: dict[str, Any]) -> dict[str, Any]:
     """Pads and output padding that make the output of a transposed convolution `size * stride`."""
-    spans = [d * (k - 1) + 1 for d, k in zip(window["dilations"], window["kernel_shape"], strict=True)]
+    spans = [
+        d * (k - 1) + 1 for d, k in zip(window["dilations"], window["kernel_shape"], strict=True)
+    ]
     extra = [span - stride for span, stride in zip(spans, window["strides"], strict=True)]
     cut = [max(0, e) for e in extra]
     return {

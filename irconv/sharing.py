@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 @dataclass(eq=False)
 class _Record:
-    """The parameters that a module asked for in its first call, in order, and how far this call has come."""
+    """The parameters of a module's first call, in order, and how far this call has come."""
 
     values: list[Value] = field(default_factory=list)
     place: int = 0
@@ -32,13 +32,14 @@ class _Record:
         elif self.next() is not value:
             raise GraphError(
                 "a module asks for other parameters than on its first call",
-                expected=f"%{printable(self.next().name)}", got=f"%{printable(value.name)}",
+                expected=f"%{printable(self.next().name)}",
+                got=f"%{printable(value.name)}",
             )
         self.place += 1
 
 
 class SharedParameters:
-    """The modules being called now, innermost last; a module that was called before supplies its parameters."""
+    """The modules being called, innermost last; one that was called before gives its parameters."""
 
     def __init__(self) -> None:
         self.active: list[_Record] = []
@@ -49,15 +50,17 @@ class SharedParameters:
         return any(record.complete for record in self.active)
 
     def known(self, name: str, wanted: TensorType) -> Value | None:
-        """The parameter to share, or None where one is to be made. Raises GraphError where its type differs."""
+        """The parameter to share, None where one is to be made; GraphError if it does not fit."""
         again = [record for record in self.active if record.complete]
         if not again:
             return None
         value = again[-1].next()
         if value.type != wanted:
             raise GraphError(
-                "a shared parameter does not fit this call", where=f"%{printable(value.name)}",
-                expected=value.type, got=wanted,
+                "a shared parameter does not fit this call",
+                where=f"%{printable(value.name)}",
+                expected=value.type,
+                got=wanted,
             )
         return value
 
@@ -69,7 +72,7 @@ class SharedParameters:
 
 
 class Module(Generic[R]):
-    """A function of layers that makes its parameters on its first call and shares them on all later ones."""
+    """A function of layers that makes its parameters on its first call and shares them later."""
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class Module(Generic[R]):
         self._record = _Record()
 
     def __call__(self, *operands: Any) -> R:
-        """Builds the function's nodes on these operands. Raises GraphError where the parameters do not fit."""
+        """Builds the function's nodes on these operands; GraphError if the parameters do not fit."""
         record = self._record
         if record in self._shared.active:
             raise GraphError("a module calls itself")

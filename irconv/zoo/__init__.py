@@ -1,4 +1,4 @@
-"""Networks from the literature, built with the builder, with random weights that keep unit variance."""
+"""Networks from the literature, with random weights that keep activations at unit variance."""
 
 from __future__ import annotations
 
@@ -17,14 +17,36 @@ from irconv.zoo.vgg import vgg16, vgg19
 from irconv.zoo.video import c3d
 
 _FUNCTIONS: tuple[Callable[..., Graph], ...] = (
-    lenet5, alexnet, vgg16, vgg19, resnet18, resnet50, resnet152, squeezenet, googlenet, mobilenet_v2,
-    m5, text_cnn, c3d,
+    lenet5,
+    alexnet,
+    vgg16,
+    vgg19,
+    resnet18,
+    resnet50,
+    resnet152,
+    squeezenet,
+    googlenet,
+    mobilenet_v2,
+    m5,
+    text_cnn,
+    c3d,
 )
 
 __all__ = [
     "networks",
-    "lenet5", "alexnet", "vgg16", "vgg19", "resnet18", "resnet50", "resnet152", "squeezenet", "googlenet",
-    "mobilenet_v2", "m5", "text_cnn", "c3d",
+    "lenet5",
+    "alexnet",
+    "vgg16",
+    "vgg19",
+    "resnet18",
+    "resnet50",
+    "resnet152",
+    "squeezenet",
+    "googlenet",
+    "mobilenet_v2",
+    "m5",
+    "text_cnn",
+    "c3d",
 ]
 
 

@@ -1,4 +1,4 @@
-"""M5, a network on raw sound (Dai et al. 2016, "Very deep convolutional neural networks for raw waveforms")."""
+"""M5, a network on raw sound (Dai et al. 2016, "Very deep CNNs for raw waveforms")."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from irconv.graph import Graph
 def m5(batch: int | str = "N", classes: int = 10, seed: int = 0, samples: int = 32000) -> Graph:
     """M5, 1-D convolutions on four seconds of sound at 8 kHz: 0.56 million parameters.
 
-    The output is `prob` [batch, classes], of the logits `logits`.
+
+    The output is `prob` [batch, classes], the softmax of `logits`.
     """
-    b = Builder("m5", seed=seed)
+    b = Builder("m5", seed=seed, centred=True)
     x = b.input("waveform", (batch, 1, samples))
     x = _layer(b, x, 128, kernel=80, stride=4)
     x = _layer(b, x, 128, kernel=3)
@@ -25,6 +26,5 @@ def m5(batch: int | str = "N", classes: int = 10, seed: int = 0, samples: int = 
 
 def _layer(b: Builder, x: Handle, channels: int, kernel: int, stride: int = 1) -> Handle:
     """Convolution, batch normalization, ReLU, and a pool over four samples."""
-    gain = 1.0 if stride > 1 else 2.0**0.5
-    x = b.conv(x, channels, kernel, strides=stride, pads="same", gain=gain)
+    x = b.conv(x, channels, kernel, strides=stride, pads="same")
     return b.max_pool(b.relu(b.batch_norm(x)), 4)

@@ -19,15 +19,18 @@ _BLOCKS = {
 }
 
 
-def googlenet(batch: int | str = "N", classes: int = 1000, seed: int = 0, image: int = 224) -> Graph:
-    """GoogLeNet as in the paper, with local response normalization: 7.0 million parameters, 1.6 GMAC.
+def googlenet(
+    batch: int | str = "N", classes: int = 1000, seed: int = 0, image: int = 224
+) -> Graph:
+    """GoogLeNet with local response normalization, as in the paper: 7.0 million parameters.
 
-    Without the auxiliary classifiers, which only train it (torchvision's variant differs: batch normalization,
-    and 3x3 where the paper has 5x5). The output is `prob` [batch, classes], of the logits `logits`.
+    1.6 GMAC; without the auxiliary classifiers, which only train it. torchvision's variant has
+    batch normalization, and 3x3 where the paper has 5x5.
+    The output is `prob` [batch, classes], the softmax of `logits`.
     """
-    b = Builder("googlenet", seed=seed)
+    b = Builder("googlenet", seed=seed, centred=True)
     x = b.input("image", (batch, 3, image, image))
-    x = b.relu(b.conv(x, 64, kernel=7, strides=2, pads=3, gain=1.0))
+    x = b.relu(b.conv(x, 64, kernel=7, strides=2, pads=3))
     x = b.lrn(b.max_pool(x, 3, strides=2, ceil_mode=True))
     x = b.relu(b.conv(x, 64, kernel=1))
     x = b.lrn(b.relu(b.conv(x, 192, kernel=3, pads=1)))

@@ -9,10 +9,11 @@ from irconv.graph import Graph
 def lenet5(batch: int | str = "N", classes: int = 10, seed: int = 0, image: int = 28) -> Graph:
     """LeNet-5: digits from 28x28 grey pixels, 61.7 thousand parameters.
 
-    tanh and average pools, as in the paper; its sparse connections of the third layer and its trainable pool
-    coefficients are left out, as everyone does. The output is `prob` [batch, classes], of the logits `logits`.
+    tanh and average pools, as in the paper; the sparse connections of its third layer and the
+    trainable coefficients of its pools are left out, as everyone does.
+    The output is `prob` [batch, classes], the softmax of `logits`.
     """
-    b = Builder("lenet5", seed=seed)
+    b = Builder("lenet5", seed=seed, centred=True)
     x = b.input("image", (batch, 1, image, image))
     x = b.tanh(b.conv(x, 6, kernel=5, pads=2, gain=1.0))
     x = b.average_pool(x, 2)

@@ -22,11 +22,12 @@ def mobilenet_v2(
 ) -> Graph:
     """MobileNetV2 of width 1: 3.5 million parameters, 0.3 GMAC, depthwise convolutions and ReLU6.
 
-    The output is `prob` [batch, classes], of the logits `logits`.
+
+    The output is `prob` [batch, classes], the softmax of `logits`.
     """
-    b = Builder("mobilenet_v2", seed=seed)
+    b = Builder("mobilenet_v2", seed=seed, centred=True)
     x = b.input("image", (batch, 3, image, image))
-    x = b.relu6(b.batch_norm(b.conv(x, 32, kernel=3, strides=2, pads=1, bias=False, gain=1.0)))
+    x = b.relu6(b.batch_norm(b.conv(x, 32, kernel=3, strides=2, pads=1, bias=False)))
     width = 32
     for stage, (expansion, channels, repetitions, stride) in enumerate(_STAGES, 1):
         for block in range(repetitions):
@@ -36,7 +37,7 @@ def mobilenet_v2(
             width = channels
     x = b.relu6(b.batch_norm(b.conv(x, 1280, kernel=1, bias=False, gain=1.0)))
     x = b.flatten(b.global_average_pool(x))
-    x = b.dense(x, classes, name="logits")
+    x = b.dense(x, classes, gain=1.0, name="logits")
     b.output(b.softmax(x), "prob")
     return b.build()
 
@@ -44,7 +45,7 @@ def mobilenet_v2(
 def _inverted_residual(
     b: Builder, x: Handle, width: int, expansion: int, channels: int, stride: int
 ) -> Handle:
-    """Widen, convolve each channel by itself, narrow without an activation; add x where shapes allow."""
+    """Widen, convolve each channel by itself, narrow without an activation; add x if it fits."""
     y = x
     if expansion != 1:
         # x comes out of no ReLU: its variance is kept by a gain of 1

@@ -1,4 +1,4 @@
-"""ResNet (He et al. 2015, "Deep residual learning for image recognition"), with the stride in the 3x3 convolution."""
+"""ResNet (He et al. 2015, "Deep residual learning for image recognition")."""
 
 from __future__ import annotations
 
@@ -16,23 +16,30 @@ Branch: TypeAlias = Callable[[Builder, Handle, int, int, float], Handle]
 def resnet18(batch: int | str = "N", classes: int = 1000, seed: int = 0, image: int = 224) -> Graph:
     """ResNet-18: 11.7 million parameters, 1.8 GMAC.
 
-    The output is `prob` [batch, classes], of the logits `logits`.
+
+    The output is `prob` [batch, classes], the softmax of `logits`.
     """
     return _resnet("resnet18", _basic, (2, 2, 2, 2), 1, batch, classes, seed, image)
 
 
 def resnet50(batch: int | str = "N", classes: int = 1000, seed: int = 0, image: int = 224) -> Graph:
-    """ResNet-50, with the stride in the 3x3 convolution (version 1.5): 25.6 million parameters, 4.1 GMAC.
+    """ResNet-50: 25.6 million parameters, 4.1 GMAC.
 
-    The output is `prob` [batch, classes], of the logits `logits`.
+    The stride is in the 3x3 convolution (version 1.5, as in torchvision).
+
+    The output is `prob` [batch, classes], the softmax of `logits`.
     """
     return _resnet("resnet50", _bottleneck, (3, 4, 6, 3), 4, batch, classes, seed, image)
 
 
-def resnet152(batch: int | str = "N", classes: int = 1000, seed: int = 0, image: int = 224) -> Graph:
-    """ResNet-152, with the stride in the 3x3 convolution (version 1.5): 60.2 million parameters, 11.5 GMAC.
+def resnet152(
+    batch: int | str = "N", classes: int = 1000, seed: int = 0, image: int = 224
+) -> Graph:
+    """ResNet-152: 60.2 million parameters, 11.5 GMAC.
 
-    The output is `prob` [batch, classes], of the logits `logits`.
+    The stride is in the 3x3 convolution (version 1.5, as in torchvision).
+
+    The output is `prob` [batch, classes], the softmax of `logits`.
     """
     return _resnet("resnet152", _bottleneck, (3, 8, 36, 3), 4, batch, classes, seed, image)
 
@@ -47,7 +54,7 @@ def _resnet(
     seed: int,
     image: int,
 ) -> Graph:
-    b = Builder(name, seed=seed)
+    b = Builder(name, seed=seed, centred=True)
     x = b.input("image", (batch, 3, image, image))
     x = b.relu(_normalized(b, x, 64, kernel=7, stride=2))
     x = b.max_pool(x, 3, strides=2, pads=1)
@@ -55,7 +62,7 @@ def _resnet(
         with b.scope(f"stage{stage + 1}"):
             x = _stage(b, x, branch, depth, 64 << stage, expansion, stride=1 if stage == 0 else 2)
     x = b.flatten(b.global_average_pool(x))
-    x = b.dense(x, classes, name="logits")
+    x = b.dense(x, classes, gain=2.5, name="logits")
     b.output(b.softmax(x), "prob")
     return b.build()
 
@@ -63,8 +70,8 @@ def _resnet(
 def _stage(
     b: Builder, x: Handle, branch: Branch, depth: int, channels: int, expansion: int, stride: int
 ) -> Handle:
-    """Blocks relu(x + branch(x)); the branches are scaled so that `depth` of them add variance 1."""
-    gain = 1.0 / math.sqrt(depth)
+    """Blocks relu(x + branch(x)), scaled so that a deep stage grows no more than a shallow one."""
+    gain = 0.5 / math.sqrt(depth)
     for block in range(depth):
         with b.scope(f"block{block + 1}"):
             shortcut = x

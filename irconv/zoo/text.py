@@ -14,17 +14,17 @@ def text_cnn(
     vocabulary: int = 10_000,
     width: int = 300,
 ) -> Graph:
-    """Kim's sentence classifier, 1-D convolutions on word vectors: 3.4 million parameters, 3 million of them words.
+    """Kim's sentence classifier, 1-D convolutions on word vectors: 3.4 million parameters.
 
     The input is `tokens` i64 [batch, words], each from 0 to vocabulary - 1; the output is `prob`
-    [batch, classes], of the logits `logits`.
+    [batch, classes], the softmax of `logits`.
     """
-    b = Builder("text_cnn", seed=seed)
+    b = Builder("text_cnn", seed=seed, centred=True)
     tokens = b.input("tokens", (batch, words), "i64")
     x = b.embedding(tokens, vocabulary, width)
     x = b.transpose(x, (0, 2, 1))
     found = [b.relu(b.conv(x, 100, kernel=span, gain=1.0)) for span in (3, 4, 5)]
     x = b.concat([b.global_max_pool(f) for f in found])
-    x = b.dense(b.flatten(x), classes, gain=1.0, name="logits")
+    x = b.dense(b.flatten(x), classes, gain=3.0, name="logits")
     b.output(b.softmax(x), "prob")
     return b.build()

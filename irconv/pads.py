@@ -1,4 +1,4 @@
-"""Reads kernel, strides and pads as people write them: one number, one per axis, or the words "same" and "valid"."""
+"""Reads kernels, strides and pads as people write them: one number, one per axis, or a word."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def per_axis(what: str, given: Sizes, rank: int) -> tuple[int, ...]:
     sizes = _integers(what, given)
     if len(sizes) != rank:
         raise GraphError(
-            f"{what} does not fit the operand", got=list(sizes),
+            f"{what} does not fit the operand",
+            got=list(sizes),
             expected=f"one integer or {rank}, one per spatial axis",
         )
     return sizes
@@ -48,21 +49,22 @@ def pad_sizes(
     if pads == "valid":
         return (0,) * (2 * len(spatial))
     if pads == "same":
-        totals = [
-            _same(*axis) for axis in zip(spatial, kernel, strides, dilations, strict=True)
-        ]
+        totals = [_same(*axis) for axis in zip(spatial, kernel, strides, dilations, strict=True)]
         return (*(t // 2 for t in totals), *(t - t // 2 for t in totals))
     if isinstance(pads, str):
-        raise GraphError("unknown pads", expected='"same", "valid" or integers', got=printable(pads))
+        raise GraphError(
+            "unknown pads", expected='"same", "valid" or integers', got=printable(pads)
+        )
     if isinstance(pads, int):
         return (pads,) * (2 * len(spatial))
-    sizes = _integers("pads", pads)
-    if len(sizes) not in {len(spatial), 2 * len(spatial)}:
+    sizes, rank = _integers("pads", pads), len(spatial)
+    if len(sizes) not in {rank, 2 * rank}:
         raise GraphError(
-            "pads do not fit the operand", got=list(sizes),
-            expected=f"one integer, {len(spatial)} (one per axis) or {2 * len(spatial)} (begins, then ends)",
+            "pads do not fit the operand",
+            got=list(sizes),
+            expected=f"one integer, {rank} (one per axis) or {2 * rank} (begins, then ends)",
         )
-    return sizes * 2 if len(sizes) == len(spatial) else sizes
+    return sizes * 2 if len(sizes) == rank else sizes
 
 
 def _same(size: Dim, kernel: int, stride: int, dilation: int) -> int:
