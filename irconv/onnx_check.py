@@ -26,6 +26,19 @@ def check_structure(model: ModelRecord, budgets: Budgets, problems: Problems) ->
     problems.stop()
     _sort(model, producers, problems)
     problems.stop()
+    _forget_unused(model)
+
+
+def _forget_unused(model: ModelRecord) -> None:
+    """A second result that nothing uses (a mask, running statistics) is taken for absent."""
+    used = {name for node in model.nodes for name in node.inputs} | {v.name for v in model.outputs}
+    for node in model.nodes:
+        if node.op_type == "Split":  # its outputs count its parts
+            continue
+        kept = [o if not i or o in used else "" for i, o in enumerate(node.outputs)]
+        while len(kept) > 1 and not kept[-1]:
+            kept.pop()
+        node.outputs = tuple(kept)
 
 
 def _check_names(model: ModelRecord, budgets: Budgets, problems: Problems) -> None:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from irconv import onnx_raise_pointwise, onnx_raise_shape, onnx_raise_window
-from irconv.errors import GraphError, IrconvError, ModelError, printable
+from irconv.errors import IrconvError, ModelError, printable
 from irconv.graph import Graph, Value
 from irconv.ir_files import load_ir
 from irconv.onnx_check import check_structure
@@ -168,8 +168,11 @@ class _Importer:
             self.rebatch.before(site)
             raise_node(site)
             self.rebatch.after(site)
-        except (GraphError, ModelError) as error:
+        except IrconvError as error:
             self._broke(node, error)
+            return
+        except Exception as error:  # noqa: BLE001 - the gate: whatever a node trips is told as its fault
+            self._broke(node, ModelError(f"{type(error).__name__}: {printable(error)}"))
             return
         for name, value in zip(node.outputs, site.results or (), strict=False):
             if name:

@@ -93,7 +93,7 @@ def softmax_1(site: Site) -> None:
     axis = site.axis(site.attribute("axis", 1))
     shape = site.shape()
     if all(d == 1 for d in shape[axis + 1 :]):
-        site.native(axis=axis)
+        site.native(axis=-1 if axis == len(shape) - 1 else axis)
         return
     if sum(not isinstance(d, int) for d in shape[axis:]) > 1:
         raise ModelError(f"{site.op_type}-{site.version} needs known sizes from axis {axis} on", got=shape)
