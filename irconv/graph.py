@@ -375,7 +375,7 @@ class Graph:
         self._values[name] = value
 
     def swap_names(self, a: Value, b: Value) -> None:
-        """Exchanges the names of two results or parameters, so that a replacement keeps the name."""
+        """Exchanges the names of two results or parameters: a replacement keeps the name."""
         held = [v for v in (a, b) if self.parameters.get(v.name) is v]
         for value in held:
             del self.parameters[value.name]

@@ -34,7 +34,8 @@ class Rule:
         return replace(self, function=partial(self.function, **options))
 
     def matches(self, node: Node) -> bool:
-        return not self.ops or isinstance(node.op, self.ops)
+        # not isinstance: a Mean is a Sum to Python, and to no rule
+        return not self.ops or type(node.op) in self.ops
 
 
 def rule(*ops: type[Op]) -> Callable[[Callable[..., Replacement]], Rule]:
