@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import re
-import warnings
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from onnx.backend.test.loader import load_model_tests
 
 from irconv.attributes import make_op
 from irconv.dim import substitute, symbols_of
@@ -23,83 +17,12 @@ from irconv.op import UNKNOWN, Op
 from irconv.registry import ops
 from irconv.text import parse
 from irconv.types import Array, TensorType, as_dtype, dtype_name, type_of
+from tests.onnx_vectors import Vector, vectors
 
-NEWEST = 26
-# these got element types only in a later version
-_TYPES_ONLY = (
-    "BitShift Cast Celu DepthToSpace DequantizeLinear Mod QuantizeLinear ReduceLogSum "
-    "ReduceLogSumExp SpaceToDepth"
-)
-LATER = {"Range": 27} | dict.fromkeys(_TYPES_ONLY.split(), 28)
-# what only a later version means
-LATER_ONLY = re.compile(
-    r"test_bitshift_.*_int|test_mod_float.*_fmod_0|test_range_b?float16|test_spacetodepth_(crd|dcr)"
-)
-# there length_resized is a fraction; the standard's text, and onnxruntime, take the whole number
-DISPUTED = re.compile(r"test_resize_downsample_scales_(linear|cubic)_align_corners")
 # stated minimum of (op, vector) pairs that run; a drop means that a family went missing
 LEAST = 600
 # not the meaning of one native op: what the importer makes of them first
 IMPORTED_AWAY = {"auto_pad": ("NOTSET", "VALID"), "training_mode": (0,), "output_shape": ((),)}
-
-
-@dataclass(frozen=True)
-class Vector:
-    """One node of ONNX's test suite with its inputs and expected outputs."""
-
-    name: str
-    node: onnx.NodeProto
-    inputs: tuple[Array | None, ...]
-    outputs: tuple[Array, ...]
-    rtol: float
-    atol: float
-
-
-@functools.cache
-def vectors() -> dict[str, list[Vector]]:
-    """All vectors of a single standard node in its newest meaning, by op."""
-    found: dict[str, list[Vector]] = defaultdict(list)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        cases = load_model_tests(kind="node")
-    for case in cases:
-        model = case.model
-        if model is None or len(model.graph.node) != 1 or model.graph.node[0].domain:
-            continue
-        node = model.graph.node[0]
-        if (LATER_ONLY.match(case.name) or DISPUTED.match(case.name)) or not _newest(
-            node.op_type, model.opset_import[0].version
-        ):
-            continue
-        for inputs, outputs in case.data_sets or []:
-            arrays = _arrays(inputs), _arrays(outputs)
-            if None in arrays:
-                continue
-            named = dict(zip([i.name for i in model.graph.input], arrays[0], strict=True))
-            operands = tuple(named.get(name) for name in node.input)
-            found[node.op_type].append(
-                Vector(case.name, node, operands, tuple(arrays[1]), case.rtol, case.atol)
-            )
-    return found
-
-
-def _newest(op_type: str, opset: int) -> bool:
-    """Whether an opset has the meaning of NEWEST; a later one may have added element types only."""
-    if op_type not in ops():
-        return False
-    newest = onnx.defs.get_schema(op_type, NEWEST).since_version
-    return onnx.defs.get_schema(op_type, opset).since_version in (newest, LATER.get(op_type))
-
-
-def _arrays(values: Sequence[Any]) -> list[Array] | None:
-    """The values as arrays; None where one is text, a sequence or absent."""
-    found = []
-    for value in values:
-        array = numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
-        if not isinstance(array, (np.ndarray, np.generic)) or array.dtype.kind in "OUS":
-            return None
-        found.append(np.asarray(array))
-    return found
 
 
 def native(vector: Vector) -> Op | None:

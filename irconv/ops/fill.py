@@ -86,8 +86,8 @@ def _count(start: Array, limit: Array, delta: Array) -> int:
             "Range: wrong numbers", expected="finite, delta not 0", got=f"{first}, {last}, {step}"
         )
     if isinstance(first, int):
-        return max(0, -((first - last) // step))
-    return max(0, math.ceil((last - first) / step))
+        return max(0, -(int(first - last) // int(step)))
+    return max(0, math.ceil((float(last) - float(first)) / float(step)))
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class Resize(Op):
         axes = self._axes(x.ndim)
         target = [int(str(d)) for d in self._shape(x.shape, axes, arrays)]
         within_budget(self, TensorType(x.dtype, target))
-        roi = np.float32([0.0] * len(axes) + [1.0] * len(axes)) if _absent(arrays, 1) else arrays[1]
+        roi = np.array([0.0] * len(axes) + [1.0] * len(axes), np.float32) if _absent(arrays, 1) else arrays[1]
         result = widened(x)
         outside = np.zeros((1,) * x.ndim, np.bool_)
         for i, (axis, scale) in enumerate(
@@ -218,12 +218,12 @@ def _cropped(i: Array, size: int, count: int, crop: Array) -> Array:
 
 
 def _linear(distance: Array) -> Array:
-    return np.clip(1 - np.abs(distance), 0, 1)
+    return np.asarray(np.clip(1 - np.abs(distance), 0, 1))
 
 
 def _cubic(a: float, distance: Array) -> Array:
     """Keys' cubic convolution kernel (IEEE ASSP 29, 1981) with its free number `a`."""
-    d = np.abs(distance)
+    d: Array = np.abs(distance)
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
     return np.where(d <= 1, near, np.where(d < 2, far, 0))
