@@ -6,7 +6,7 @@ from typing import Any
 
 from irconv.errors import ModelError
 from irconv.onnx_site import Site
-from irconv.onnx_trusted import TRUSTED
+from irconv.onnx_trusted import STANDS_FOR, TRUSTED
 from irconv.registry import ops
 
 
@@ -24,6 +24,7 @@ def raise_generic(site: Site) -> None:
             raise ModelError(f"{name}: a tensor as attribute {key} is not supported")
         pairs.append((key, value))
     count = max((i + 1 for i, o in enumerate(site.record.outputs) if o), default=1)
+    name, version = STANDS_FOR.get((name, version), (name, version))
     op = ops()["Generic"](
         op_type=name, opset=version, n_outputs=count, onnx_attributes=tuple(sorted(pairs))
     )

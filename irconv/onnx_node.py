@@ -160,7 +160,7 @@ def inferred(
         for i, t in enumerate(types)
     ]
     stored = [
-        onnx.numpy_helper.from_array(np.ascontiguousarray(a), f"x{i}")
+        onnx.numpy_helper.from_array(np.asarray(a, order="C"), f"x{i}")
         for i, a in enumerate(constants)
         if a is not None
     ]

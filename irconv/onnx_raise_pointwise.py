@@ -48,7 +48,10 @@ def old_broadcast(site: Site) -> None:
 
 def _placed(site: Site, axis: int | None, left: tuple[Dim, ...], right: tuple[Dim, ...]) -> Value:
     start = len(left) - len(right) if axis is None else site.axis(axis)
-    if start < 0 or left[start : start + len(right)] != right:
+    part = left[max(start, 0) : start + len(right)]
+    if start < 0 or len(part) != len(right) or any(
+        r not in (1, p) for r, p in zip(right, part, strict=True)
+    ):
         raise ModelError(
             "the second operand is no part of the first's shape", expected=site.type(0), got=site.type(1)
         )

@@ -125,11 +125,6 @@ def resize(site: Site) -> None:
     site.native(axes=axes)
 
 
-@rule("Scatter", 9)
-def scatter_9(site: Site) -> None:
-    site.finish(site.op("ScatterElements", axis=site.attribute("axis", 0)), site.operands)
-
-
 @rule("GridSample", 16)
 def grid_sample_16(site: Site) -> None:
     mode = site.attribute("mode", "bilinear")

@@ -73,9 +73,8 @@ class ShapeContents:
 
     def settle(self, site: Site, op: Op, operands: list[Value | None]) -> list[Value | None]:
         """The operands, with computed shapes made constant where that says the same."""
-        arithmetic = op.name in _RULES and self.of(operands[0] if operands else None) is not None
         for index, value in enumerate(operands):
-            if value is None or value not in self._contents or arithmetic:
+            if value is None or value not in self._contents:
                 continue
             known = self.known(value)
             if known is not None:
