@@ -34,7 +34,7 @@ _STEMS = {"BatchNormalization": "batch_norm", "LRN": "lrn", "MatMul": "matmul"}
 
 
 class BuildError(GraphError):
-    """A call of the builder was wrong; `where` tells the node, its operands and the caller's line."""
+    """A call of the builder was wrong; `where` tells the node, its operands, and the line."""
 
 
 def at_caller(
@@ -105,7 +105,7 @@ class Assembler:
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """Names inside start with `name.`: a convolution in `b.scope("block1")` is `block1.conv1`."""
+        """Names inside start with `name.`: in `b.scope("block1")` stands `block1.conv1`."""
         outer = self._scope
         self._scope = f"{outer}{name}."
         try:
@@ -114,7 +114,7 @@ class Assembler:
             self._scope = outer
 
     def _named(self, stem: str, name: str | None) -> str:
-        """The full name of what is made next: `name` in its scope, or the stem and a number."""
+        """The full name of what is made next: `name` in its scope, or stem and number."""
         if name is not None:
             self._pending = self._scope + name
             return self._given(self._pending)
@@ -233,7 +233,7 @@ class Assembler:
     def op(self, op: Op, *operands: Operand | None, name: str | None = None) -> Handle:
         """Adds a node; numbers and arrays become constants, None is an absent operand.
 
-        Python fractions take the element type of the first handle, Python integers are i64, arrays
+        Python fractions take the element type of the first value, Python integers are i64, arrays
         keep theirs. The handle is that of the first result; `.results` gives all.
         """
         return self._emit(op, operands, self._named(_stem(op.name), name))
@@ -249,9 +249,9 @@ class Assembler:
 
     @at_caller
     def elementwise(self, op_name: str, /, *operands: Operand, name: str | None = None) -> Handle:
-        """Adds a node of one element type: numbers and arrays take that of the first handle."""
+        """Adds a node of one element type: numbers and arrays take that of the first value."""
         full, op = self._named(_stem(op_name), name), make_op(op_name, {})
-        like = next((x.dtype for x in operands if isinstance(x, Handle)), np.dtype(np.float32))
+        like = _element_type(operands) or np.dtype(np.float32)
         given = [
             x
             if isinstance(x, Handle | Value)
@@ -283,7 +283,7 @@ class Assembler:
     def _operands(
         self, op: Op, operands: Sequence[Operand | None], full: str
     ) -> list[Value | None]:
-        like = next((x.dtype for x in operands if isinstance(x, Handle)), None)
+        like = _element_type(operands)
         return [
             None if x is None else self._value(x, like, f"{full}.{_operand_name(op, i)}")
             for i, x in enumerate(operands)
@@ -348,6 +348,12 @@ def _check_drawn(name: str, shape: Sequence[int], dtype: AnyDType) -> None:
         )
 
 
+def _element_type(operands: Sequence[Operand | None]) -> AnyDType | None:
+    """That of the first operand that has one."""
+    values = (x.value if isinstance(x, Handle) else x for x in operands)
+    return next((v.tensor_type.dtype for v in values if isinstance(v, Value)), None)
+
+
 def _stem(op_name: str) -> str:
     word = op_name.removeprefix("onnx.")
     return _STEMS.get(word) or _WORD_START.sub("_", word).lower()
@@ -375,8 +381,11 @@ def _operand_name(op: Op, index: int) -> str:
 
 def _described(name: str, op: Op, operands: Sequence[Value | None]) -> str:
     """`%conv1 = Conv(x: %image f32[N, 3, 8, 8], w: %conv1.weight f32[4, 3, 3, 3])`."""
+    given = len(operands)
+    while given and operands[given - 1] is None:
+        given -= 1
     shown = [
         f"{_operand_name(op, i)}: " + ("_" if v is None else f"%{printable(v.name)} {v.type}")
-        for i, v in enumerate(operands)
+        for i, v in enumerate(operands[:given])
     ]
     return f"%{printable(name)} = {op.name}({', '.join(shown)})"

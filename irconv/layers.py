@@ -13,8 +13,8 @@ from irconv.functions import Functions, spatial_rank
 from irconv.graph import Value
 from irconv.handle import Handle, Operand
 from irconv.initialise import BIAS_STD
-from irconv.types import AnyDType, as_dtype
 from irconv.pads import Pads, Sizes, per_axis
+from irconv.types import AnyDType, as_dtype
 
 
 class Layers(Functions):

@@ -87,15 +87,15 @@ class Module(Generic[R]):
         self._options = options
         self._record = _Record()
 
-    def __call__(self, *operands: Any) -> R:
-        """Builds the function's nodes on these operands; GraphError if the parameters do not fit."""
+    def __call__(self, *operands: Any, **options: Any) -> R:
+        """Builds the function's nodes on these operands; GraphError where parameters do not fit."""
         record = self._record
         if record in self._shared.active:
             raise GraphError("a module calls itself")
         record.place = 0
         self._shared.active.append(record)
         try:
-            result = self._function(*operands, *self._arguments, **self._options)
+            result = self._function(*operands, *self._arguments, **self._options, **options)
         except BaseException:
             # what a failed first call made is gone: the next call is the first
             record.values = record.values if record.complete else []
