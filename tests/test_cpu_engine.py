@@ -85,6 +85,24 @@ def convolved(x: np.ndarray, w: np.ndarray, g: ConvGeometry) -> np.ndarray:
     return out.reshape(x.shape[0], g.out_channels, *g.out)
 
 
+def spread(x: np.ndarray, w: np.ndarray, g: ConvGeometry) -> np.ndarray:
+    """The transposed convolution in float64: every input pixel, times the kernel, added up."""
+    rank = g.rank
+    sizes = [i + sum(p) for i, p in zip(g.image, g._pad_pairs(), strict=True)]
+    padded = np.zeros((x.shape[0], g.group, g.in_channels // g.group, *sizes))
+    split = x.astype(F64).reshape(x.shape[0], g.group, -1, *g.out)
+    weights = w.reshape(g.group, -1, *w.shape[1:])
+    for tap in np.ndindex(*g.kernel):
+        axes = tuple(
+            slice(t * d, t * d + (o - 1) * s + 1, s)
+            for t, d, o, s in zip(tap, g.dilations, g.out, g.strides, strict=True)
+        )
+        here = weights[(..., *tap)]
+        padded[(..., *axes)] += np.einsum("grc,ngr...->ngc...", here, split)
+    inner = tuple(slice(p, p + i) for p, i in zip(g.pads[:rank], g.image, strict=True))
+    return padded[(..., *inner)].reshape(x.shape[0], g.in_channels, *g.image)
+
+
 def along_channels(b: np.ndarray, rank: int) -> np.ndarray:
     return b.reshape(-1, *(1,) * rank)
 
@@ -132,8 +150,15 @@ def check_convolution(rng, g, make, weights, bias, exact, dtype=F32, plain=False
     r = draw(rng, out, exact, dtype) if rng.random() < 0.5 else None
     low, high = [(-inf, inf), (0.0, inf), (0.0, 6.0)][rng.integers(3)]
     step = make(g, images, dtype, parts, steps.Epilogue(low, high))
-    y = launch(step, out, plain, X=x, WEIGHTS=weights(w, g), RESIDUAL=r,
-               BIAS=None if b is None else bias(b, g))
+    y = launch(
+        step,
+        out,
+        plain,
+        X=x,
+        WEIGHTS=weights(w, g),
+        RESIDUAL=r,
+        BIAS=None if b is None else bias(b, g),
+    )
     y64 = convolved(x, w, g)
     size = convolved(np.abs(x), np.abs(w), g)
     if b is not None:
@@ -182,32 +207,74 @@ def test_the_plain_twin_of_the_tile_gives_the_same_results():
     rng = np.random.default_rng(4)
     for _ in range(20):
         g = random_geometry(rng, 2)
-        check_convolution(rng, g, steps.convolution, steps.direct_weights, steps.direct_bias,
-                          exact=True, plain=True)
+        check_convolution(
+            rng,
+            g,
+            steps.convolution,
+            steps.direct_weights,
+            steps.direct_bias,
+            exact=True,
+            plain=True,
+        )
 
 
 def test_float64_runs_by_the_same_code():
     rng = np.random.default_rng(5)
     for _ in range(10):
         g = random_geometry(rng, 2)
-        check_convolution(rng, g, steps.convolution, steps.direct_weights, steps.direct_bias,
-                          exact=False, dtype=F64)
+        check_convolution(
+            rng,
+            g,
+            steps.convolution,
+            steps.direct_weights,
+            steps.direct_bias,
+            exact=False,
+            dtype=F64,
+        )
 
 
 def test_every_tile_size_writes_its_own_elements_only():
     rng = np.random.default_rng(6)
     width = steps.panel_width(F32)
     whole, real, place = ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
-    kinds = [whole, place, whole, place, whole, place, whole, whole, whole, place, place, whole,
-             whole, real, real]
+    kinds = [
+        whole,
+        place,
+        whole,
+        place,
+        whole,
+        place,
+        whole,
+        whole,
+        whole,
+        place,
+        place,
+        whole,
+        whole,
+        real,
+        real,
+    ]
     a, b = draw(rng, (7, ROWS), True), draw(rng, (7, width), True)
     bias, residual = draw(rng, (ROWS,), True), draw(rng, (ROWS, width + 5), True)
     code = tile_code(F32)
     for rows, columns, add in combinations(range(1, ROWS + 1), range(1, width + 1), (0, 1)):
         c = np.full((ROWS, width + 3), CANARY, F32)
         ctypes.CFUNCTYPE(None, *kinds)(code)(
-            7, a.ctypes.data, ROWS, b.ctypes.data, width, c.ctypes.data, width + 3, rows, columns,
-            bias.ctypes.data, residual.ctypes.data, width + 5, add, -50.0, 5000.0,
+            7,
+            a.ctypes.data,
+            ROWS,
+            b.ctypes.data,
+            width,
+            c.ctypes.data,
+            width + 3,
+            rows,
+            columns,
+            bias.ctypes.data,
+            residual.ctypes.data,
+            width + 5,
+            add,
+            -50.0,
+            5000.0,
         )
         expected = np.full_like(c, CANARY)
         total = a.T @ b + bias[:, None] + residual[:, :width] + add * CANARY
@@ -271,8 +338,14 @@ def test_convolution_and_pool_in_one_kernel(rank):
         b = draw(rng, (g.out_channels,), True)
         r = draw(rng, (images, g.out_channels, *g.out), True) if rng.random() < 0.5 else None
         step = steps.pooled_convolution(g, pool, images, F32, parts, steps.Epilogue(low=0.0))
-        y = launch(step, (images, g.out_channels, *pool.out), X=x, RESIDUAL=r,
-                   WEIGHTS=steps.direct_weights(w, g), BIAS=steps.direct_bias(b, g))
+        y = launch(
+            step,
+            (images, g.out_channels, *pool.out),
+            X=x,
+            RESIDUAL=r,
+            WEIGHTS=steps.direct_weights(w, g),
+            BIAS=steps.direct_bias(b, g),
+        )
         before = convolved(x, w, g) + along_channels(b, rank) + (0 if r is None else r)
         expected = pooled(np.maximum(before, 0), pool).astype(F32)
         np.testing.assert_array_equal(y, expected, err_msg=f"{g}; {pool}")
@@ -307,10 +380,7 @@ def test_transposed_convolution_is_the_adjoint(rank):
         r = draw(rng, out, True) if rng.random() < 0.5 else None
         step = steps.transposed_convolution(g, images, F32, parts, steps.Epilogue(low=-9.0))
         y = launch(step, out, X=x, WEIGHTS=steps.transposed_weights(w, g), BIAS=b, RESIDUAL=r)
-        matrix = np.zeros((g.columns, g.columns))
-        unit = np.eye(g.columns).reshape(g.columns, g.in_channels, *g.image)
-        matrix = convolved(unit, w, g).reshape(g.columns, g.rows)
-        expected = (x.reshape(images, -1).astype(F64) @ matrix.T).reshape(out)
+        expected = spread(x, w, g)
         expected += along_channels(b, rank) + (0 if r is None else r)
         np.testing.assert_array_equal(y, np.maximum(expected, -9), err_msg=str(g))
 
@@ -326,9 +396,12 @@ def test_patch_matrix_and_its_product(rank):
         matrix = launch(steps.patch_matrix(g, images, F32, parts), shape, X=x)
         np.testing.assert_array_equal(matrix, patches(x, g).reshape(shape))
         flat = steps.patch_geometry(g)
-        y = launch(steps.convolution(flat, images, F32, parts),
-                   (images, g.out_channels, prod(g.out)), X=matrix,
-                   WEIGHTS=steps.direct_weights(w, flat))
+        y = launch(
+            steps.convolution(flat, images, F32, parts),
+            (images, g.out_channels, prod(g.out)),
+            X=matrix,
+            WEIGHTS=steps.direct_weights(w, flat),
+        )
         np.testing.assert_array_equal(y.reshape(images, g.out_channels, *g.out), convolved(x, w, g))
 
 
@@ -369,8 +442,15 @@ def test_matrix_product_at_any_strides():
             strides |= {"B_BATCH": 0}
         per = int(rng.integers(2))
         bias = draw(rng, (n if per else m,), True)
-        step = steps.matrix_product(batch, (m, n, k), F32, int(rng.integers(1, 4)),
-                                    steps.Epilogue(high=50.0), BIAS_PER=per, **strides)
+        step = steps.matrix_product(
+            batch,
+            (m, n, k),
+            F32,
+            int(rng.integers(1, 4)),
+            steps.Epilogue(high=50.0),
+            BIAS_PER=per,
+            **strides,
+        )
         padded = bias if per else np.pad(bias, (0, -m % ROWS))
         y = launch(step, (batch, m, n), A=given_a, B=given_b, BIAS=padded)
         total = a.astype(F64) @ b + (bias if per else bias[:, None])
@@ -398,8 +478,9 @@ def test_a_nan_stays_a_nan_through_clamp_and_pool():
 def test_an_empty_batch_does_nothing():
     g = ConvGeometry(3, 8, (8, 8), (3, 3), (1, 1), (1,) * 4, (1, 1))
     packed = steps.direct_weights(np.ones(g.weights_shape, F32), g)
-    y = launch(steps.convolution(g, 0, F32), (0, 8, 8, 8), X=np.zeros((0, 3, 8, 8), F32),
-               WEIGHTS=packed)
+    y = launch(
+        steps.convolution(g, 0, F32), (0, 8, 8, 8), X=np.zeros((0, 3, 8, 8), F32), WEIGHTS=packed
+    )
     assert y.size == 0
     step = steps.dense_layer(0, 5, 3, F32)
     out = launch(step, (0, 5), A=np.zeros((0, 3), F32), B=steps.dense_weights(np.ones((3, 5), F32)))
@@ -449,8 +530,14 @@ def in_place(name: str, x: np.ndarray, alpha: float, beta: float) -> np.ndarray:
 def test_activations_are_within_four_units_in_the_last_place(name):
     alpha, beta, function = EXPECTED[name]
     rng = np.random.default_rng(13)
-    x = np.concatenate([np.linspace(-80, 80, 40001), rng.standard_normal(40000) * 2,
-                        rng.standard_normal(20000) * 1e-3, [0.0, -0.0]]).astype(F32)
+    x = np.concatenate(
+        [
+            np.linspace(-80, 80, 40001),
+            rng.standard_normal(40000) * 2,
+            rng.standard_normal(20000) * 1e-3,
+            [0.0, -0.0],
+        ]
+    ).astype(F32)
     if name in {"hard_sigmoid", "hard_swish"}:
         x = np.round(x * 64) / 64  # so that alpha * x + beta is exact: it cancels
     y = in_place(name, x, alpha, beta)

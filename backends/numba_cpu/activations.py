@@ -7,7 +7,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from irconv.backends.numba_cpu import native
 from irconv.backends.numba_cpu.elementary import (
@@ -16,28 +16,20 @@ from irconv.backends.numba_cpu.elementary import (
     hyperbolic_tangent,
     log_one_plus,
 )
+from irconv.backends.numba_cpu.jit import compiled_part
+from irconv.backends.numba_cpu.limits import at_least, at_most, clamp
 from irconv.backends.numba_cpu.pointers import number
 
 
-@njit
-def _larger(x: Any, bound: Any) -> Any:
-    return bound if x < bound else x  # a NaN stays
-
-
-@njit
-def _smaller(x: Any, bound: Any) -> Any:
-    return bound if x > bound else x
-
-
-@njit
+@compiled_part
 def _sigmoid(x: Any, one: Any) -> Any:
     small = exponential(-abs(x))
     return (small if x < 0 else one) / (one + small)
 
 
-@njit
+@compiled_part
 def _softplus(x: Any, zero: Any) -> Any:
-    return _larger(x, zero) + log_one_plus(exponential(-abs(x)))
+    return at_least(x, zero) + log_one_plus(exponential(-abs(x)))
 
 
 def leaky_relu(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
@@ -67,27 +59,27 @@ def exp(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
 
 def hard_sigmoid(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
     """alpha * x + beta, clamped to 0 .. 1."""
-    return _smaller(_larger(alpha * x + beta, one - one), one)
+    return clamp(alpha * x + beta, one - one, one)
 
 
 def hard_swish(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
     """x * clamp(x / 6 + 1 / 2, 0, 1); alpha is 1 / 6 and beta 1 / 2."""
-    return x * _smaller(_larger(alpha * x + beta, one - one), one)
+    return x * clamp(alpha * x + beta, one - one, one)
 
 
 def elu(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
     """x, or alpha * (exp(x) - 1) below 0."""
-    return alpha * exponential_minus_one(_smaller(x, one - one)) if x < 0 else x
+    return alpha * exponential_minus_one(at_most(x, one - one)) if x < 0 else x
 
 
 def selu(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
     """beta * (x, or alpha * (exp(x) - 1) below 0)."""
-    return beta * (alpha * exponential_minus_one(_smaller(x, one - one)) if x < 0 else x)
+    return beta * (alpha * exponential_minus_one(at_most(x, one - one)) if x < 0 else x)
 
 
 def celu(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
     """x, or alpha * (exp(x / alpha) - 1) below 0."""
-    return alpha * exponential_minus_one(_smaller(x / alpha, one - one)) if x < 0 else x
+    return alpha * exponential_minus_one(at_most(x / alpha, one - one)) if x < 0 else x
 
 
 def softplus(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
@@ -108,7 +100,7 @@ def swish(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
 def mish(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
     """x * tanh(softplus(x)), as x * e(e + 2) / (e(e + 2) + 2) with e = exp(x)."""
     two = one + one
-    e = exponential(_smaller(x, two * two * two * two + two * two))
+    e = exponential(at_most(x, two * two * two * two + two * two))
     product = e * (e + two)
     return x * (product / (product + two))
 
@@ -116,8 +108,20 @@ def mish(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
 ACTIVATIONS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        leaky_relu, thresholded_relu, sigmoid, tanh, exp, hard_sigmoid, hard_swish, elu, selu,
-        celu, softplus, softsign, swish, mish,
+        leaky_relu,
+        thresholded_relu,
+        sigmoid,
+        tanh,
+        exp,
+        hard_sigmoid,
+        hard_swish,
+        elu,
+        selu,
+        celu,
+        softplus,
+        softsign,
+        swish,
+        mish,
     )
 }
 
@@ -134,7 +138,7 @@ def pass_code(name: str, dtype: np.dtype) -> int:
 
 
 def _pass_over(function: Callable[..., Any]) -> Callable[..., None]:
-    one_element = njit(function)
+    one_element = compiled_part(function)
 
     def over(c: Any, rows: Any, columns: Any, stride: Any, alpha: Any, beta: Any) -> None:
         one = number(1.0, c)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from irconv.backends.numba_cpu import slots
-from irconv.backends.numba_cpu.convolve import share
 from irconv.backends.numba_cpu.im2col import copy_line
+from irconv.backends.numba_cpu.jit import compiled_part
+from irconv.backends.numba_cpu.limits import clamp
 from irconv.backends.numba_cpu.pointers import (
     address,
     at,
@@ -19,9 +18,10 @@ from irconv.backends.numba_cpu.pointers import (
     pointer,
 )
 from irconv.backends.numba_cpu.shifted import WIDE, shifted_sum
+from irconv.backends.numba_cpu.work import share
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _phases(step: Any) -> Any:
     """Sizes (planes, lines, pitch) of one phase of the padded image; see `depthwise`."""
     reach = (
@@ -30,7 +30,9 @@ def _phases(step: Any) -> Any:
         (step[slots.KERNEL_W] - 1) * step[slots.DILATION_W] // step[slots.STRIDE_W],
     )
     return (
-        step[slots.OUT_D] + reach[0], step[slots.OUT_H] + reach[1], step[slots.OUT_W] + reach[2]
+        step[slots.OUT_D] + reach[0],
+        step[slots.OUT_H] + reach[1],
+        step[slots.OUT_W] + reach[2],
     )
 
 
@@ -57,9 +59,7 @@ def depthwise(step: Any, like: Any, part: Any, parts: Any) -> None:
     first, end = share(step[slots.IMAGES] * groups, part, parts)
     for unit in range(first, end):
         image, group = unit // groups, unit % groups
-        source = at(
-            pointer(step[slots.X], like), image * step[slots.X_IMAGE] + group * plane
-        )
+        source = at(pointer(step[slots.X], like), image * step[slots.X_IMAGE] + group * plane)
         _split(step, source, size, phases)
         for row in range(rows):
             channel = group * rows + row
@@ -67,7 +67,7 @@ def depthwise(step: Any, like: Any, part: Any, parts: Any) -> None:
             _convolve_plane(step, size, taps, weights, table, phases, scratch, image, channel)
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _write_table(step: Any, size: Any, table: Any) -> None:
     """The shift of every tap in the phases."""
     run = size[0] * size[1] * size[2]
@@ -85,7 +85,7 @@ def _write_table(step: Any, size: Any, table: Any) -> None:
                 tap += 1
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _split(step: Any, source: Any, size: Any, phases: Any) -> None:
     """Write the phases of one padded channel."""
     stride_h, stride_w = step[slots.STRIDE_H], step[slots.STRIDE_W]
@@ -96,17 +96,19 @@ def _split(step: Any, source: Any, size: Any, phases: Any) -> None:
         for z in range(size[0]):
             for y in range(size[1]):
                 _split_line(
-                    step, source,
+                    step,
+                    source,
                     (
                         z * step[slots.STRIDE_D] + a - step[slots.PAD_D],
                         y * stride_h + b - step[slots.PAD_H],
                         phase % stride_w - step[slots.PAD_W],
                     ),
-                    at(phases, phase * run + (z * size[1] + y) * size[2]), size[2],
+                    at(phases, phase * run + (z * size[1] + y) * size[2]),
+                    size[2],
                 )
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _split_line(step: Any, source: Any, place: Any, target: Any, count: Any) -> None:
     in_h, in_w, stride = step[slots.IN_H], step[slots.IN_W], step[slots.STRIDE_W]
     if place[0] < 0 or place[0] >= step[slots.IN_D] or place[1] < 0 or place[1] >= in_h:
@@ -119,10 +121,17 @@ def _split_line(step: Any, source: Any, place: Any, target: Any, count: Any) -> 
     copy_line(target, start, stride, low, high, count)
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _convolve_plane(
-    step: Any, size: Any, taps: Any, weights: Any, table: Any, phases: Any, sums: Any,
-    image: Any, channel: Any,
+    step: Any,
+    size: Any,
+    taps: Any,
+    weights: Any,
+    table: Any,
+    phases: Any,
+    sums: Any,
+    image: Any,
+    channel: Any,
 ) -> None:
     """One output channel: the sums of all its pixels, then the epilogue into y."""
     out_d, out_h, out_w = step[slots.OUT_D], step[slots.OUT_H], step[slots.OUT_W]
@@ -139,20 +148,30 @@ def _convolve_plane(
     for z in range(out_d):
         for row in range(out_h):
             line = (z * out_h + row) * out_w
-            _finish_line(step, at(sums, (z * size[1] + row) * size[2]), at(y, line),
-                         at(residual, line), out_w)
+            _finish_line(
+                step,
+                at(sums, (z * size[1] + row) * size[2]),
+                at(y, line),
+                at(residual, line),
+                out_w,
+            )
     if step[slots.FINISH] != 0:
-        call(step[slots.FINISH], y, 1, out, out,
-             number(double_bits(step[slots.ALPHA]), y), number(double_bits(step[slots.BETA]), y))
+        call(
+            step[slots.FINISH],
+            y,
+            1,
+            out,
+            out,
+            number(double_bits(step[slots.ALPHA]), y),
+            number(double_bits(step[slots.BETA]), y),
+        )
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _finish_line(step: Any, sums: Any, y: Any, residual: Any, count: Any) -> None:
     low, high = number(double_bits(step[slots.LOW]), y), number(double_bits(step[slots.HIGH]), y)
     if step[slots.RESIDUAL] != 0:
         for x in range(count):
             sums[x] += residual[x]
     for x in range(count):
-        value = sums[x]
-        value = low if value < low else value
-        y[x] = high if value > high else value
+        y[x] = clamp(sums[x], low, high)

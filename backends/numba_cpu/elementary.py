@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic, overload
+from numba import types
+from numba.extending import overload
+
+from irconv.backends.numba_cpu.jit import compiled_part, instruction
+from irconv.backends.numba_cpu.limits import at_least, clamp
 
 _MAGIC = np.float32(12582912.0)  # 1.5 * 2^23: adding it rounds to an integer, in the low bits
 _PER_LOG2 = np.float32(1.44269504)
@@ -20,8 +23,7 @@ _LOG2_HIGH = np.float32(0.693359375)  # 9 bits, so that its product with an expo
 _LOG2_LOW = np.float32(-2.12194440e-4)
 _HALF, _ONE, _TWO, _ZERO = np.float32(0.5), np.float32(1), np.float32(2), np.float32(0)
 _E = tuple(
-    np.float32(c)
-    for c in (0.5, 0.16666667, 0.041666254, 0.0083332611, 0.0013947212, 0.00019919922)
+    np.float32(c) for c in (0.5, 0.16666667, 0.041666254, 0.0083332611, 0.0013947212, 0.00019919922)
 )
 _L = tuple(np.float32(c) for c in (0.66666675, 0.39998877, 0.28616884, 0.21427657, 0.24300941))
 _T = tuple(
@@ -32,7 +34,7 @@ _L0, _L1, _L2, _L3, _L4 = _L
 _T0, _T1, _T2, _T3, _T4 = _T
 
 
-@intrinsic
+@instruction
 def _scaled(typing: Any, value: Any, rounded: Any) -> Any:
     """value * 2^n, where `rounded` is n + _MAGIC; in two steps, for results below the normal."""
 
@@ -71,7 +73,7 @@ def hyperbolic_tangent(x: Any) -> Any:
     return math.tanh(x)
 
 
-@njit
+@compiled_part
 def _reduced(x: Any) -> Any:
     rounded = x * _PER_LOG2 + _MAGIC
     n = rounded - _MAGIC
@@ -80,22 +82,21 @@ def _reduced(x: Any) -> Any:
     return rounded, r + r * r * q
 
 
-@njit
+@compiled_part
 def _exponential32(x: Any) -> Any:
-    x = np.float32(-104.0) if x < np.float32(-104.0) else x
-    x = np.float32(89.0) if x > np.float32(89.0) else x
+    x = clamp(x, np.float32(-104.0), np.float32(89.0))
     rounded, rest = _reduced(x)
     return _scaled(_ONE + rest, rounded)
 
 
-@njit
+@compiled_part
 def _exponential_minus_one32(x: Any) -> Any:
-    x = np.float32(-80.0) if x < np.float32(-80.0) else x
+    x = at_least(x, np.float32(-80.0))
     rounded, rest = _reduced(x)
     return _scaled(rest, rounded) + (_scaled(_ONE, rounded) - _ONE)
 
 
-@njit
+@compiled_part
 def _log_one_plus32(x: Any) -> Any:
     s = x / (_TWO + x)
     u = s * s
@@ -103,7 +104,7 @@ def _log_one_plus32(x: Any) -> Any:
     return s * (_TWO + tail)
 
 
-@njit
+@compiled_part
 def _hyperbolic_tangent32(x: Any) -> Any:
     size = abs(x)
     u = x * x

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from irconv.backends.numba_cpu import slots
-from irconv.backends.numba_cpu.convolve import VECTORS, share
+from irconv.backends.numba_cpu.convolve import VECTORS
+from irconv.backends.numba_cpu.jit import compiled_part
 from irconv.backends.numba_cpu.pointers import at, call, double_bits, lanes, number, pointer
 from irconv.backends.numba_cpu.tiles import ROWS
+from irconv.backends.numba_cpu.work import blocks, share
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _pack(
     source: Any, along: Any, step: Any, depth: Any, count: Any, width: Any, target: Any
 ) -> None:
     """[ceil(count / width)][depth][width] of source[k * step + i * along]; past `count` it is 0."""
-    for left in range(0, count, width):
+    for i in range(blocks(count, width)):
+        left = i * width
         panel = at(target, left * depth)
         some = min(width, count - left)
         for k in range(depth):
@@ -32,14 +33,21 @@ def _pack(
                 line[i] = number(0.0, line)
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _finish(step: Any, y: Any, rows: Any, columns: Any) -> None:
     if step[slots.FINISH] != 0:
-        call(step[slots.FINISH], y, rows, columns, step[slots.N],
-             number(double_bits(step[slots.ALPHA]), y), number(double_bits(step[slots.BETA]), y))
+        call(
+            step[slots.FINISH],
+            y,
+            rows,
+            columns,
+            step[slots.N],
+            number(double_bits(step[slots.ALPHA]), y),
+            number(double_bits(step[slots.BETA]), y),
+        )
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _start(step: Any, y: Any, column: Any, columns: Any) -> Any:
     """Put a bias per column into y; whether that was done."""
     if step[slots.BIAS] == 0 or step[slots.BIAS_PER] == 0:
@@ -52,10 +60,18 @@ def _start(step: Any, y: Any, column: Any, columns: Any) -> Any:
     return True
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _multiply(
-    step: Any, a: Any, lda: Any, panels: Any, first: Any, depth: Any, columns: Any,
-    y: Any, residual: Any, started: Any,
+    step: Any,
+    a: Any,
+    lda: Any,
+    panels: Any,
+    first: Any,
+    depth: Any,
+    columns: Any,
+    y: Any,
+    residual: Any,
+    started: Any,
 ) -> None:
     """One block of the depth: all rows of A times some packed columns, added to y."""
     width, n, m = VECTORS * lanes(y), step[slots.N], step[slots.M]
@@ -69,11 +85,22 @@ def _multiply(
     for left in range(0, columns, width):
         for top in range(0, m, ROWS):
             call(
-                step[slots.TILE], depth, at(a, top * depth), lda, at(panels, left * depth), width,
-                at(y, top * n + left), n, min(ROWS, m - top), min(width, columns - left),
+                step[slots.TILE],
+                depth,
+                at(a, top * depth),
+                lda,
+                at(panels, left * depth),
+                width,
+                at(y, top * n + left),
+                n,
+                min(ROWS, m - top),
+                min(width, columns - left),
                 at(bias, top) if per_row else nothing,
-                at(residual, top * n + left) if add else nothing, n,
-                int(first > 0 or started), low, high,
+                at(residual, top * n + left) if add else nothing,
+                n,
+                int(first > 0 or started),
+                low,
+                high,
             )
 
 
@@ -85,14 +112,14 @@ def product(step: Any, like: Any, part: Any, parts: Any) -> None:
     """
     m, n, k = step[slots.M], step[slots.N], step[slots.K]
     width = VECTORS * lanes(like)
-    high = (m + ROWS - 1) // ROWS * ROWS
+    high = blocks(m, ROWS) * ROWS
     block = step[slots.COLUMN_BLOCK]
-    blocks = (n + block - 1) // block
+    cuts = blocks(n, block)
     scratch = at(pointer(step[slots.SCRATCH], like), part * step[slots.SCRATCH_EACH])
     panels = at(scratch, high * k)
-    first, end = share(step[slots.BATCH] * blocks, part, parts)
+    first, end = share(step[slots.BATCH] * cuts, part, parts)
     for unit in range(first, end):
-        batch, column = unit // blocks, unit % blocks * block
+        batch, column = unit // cuts, unit % cuts * block
         columns = min(block, n - column)
         if unit == first or column == 0:
             _pack_all_rows(step, batch, high, scratch)
@@ -103,22 +130,48 @@ def product(step: Any, like: Any, part: Any, parts: Any) -> None:
         place = batch * step[slots.Y_BATCH] + column
         y = at(pointer(step[slots.Y], like), place)
         started = _start(step, y, column, columns)
-        for start in range(0, max(k, 1), step[slots.DEPTH_BLOCK]):
+        for i in range(blocks(max(k, 1), step[slots.DEPTH_BLOCK])):
+            start = i * step[slots.DEPTH_BLOCK]
             depth = min(step[slots.DEPTH_BLOCK], k - start)
-            _pack(at(b, start * step[slots.B_DEPTH]), step[slots.B_COLUMN], step[slots.B_DEPTH],
-                  depth, columns, width, panels)
-            _multiply(step, at(scratch, start * high), ROWS, panels, start, depth, columns, y,
-                      at(pointer(step[slots.RESIDUAL], like), place), started)
+            _pack(
+                at(b, start * step[slots.B_DEPTH]),
+                step[slots.B_COLUMN],
+                step[slots.B_DEPTH],
+                depth,
+                columns,
+                width,
+                panels,
+            )
+            _multiply(
+                step,
+                at(scratch, start * high),
+                ROWS,
+                panels,
+                start,
+                depth,
+                columns,
+                y,
+                at(pointer(step[slots.RESIDUAL], like), place),
+                started,
+            )
         _finish(step, y, m, columns)
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _pack_all_rows(step: Any, batch: Any, high: Any, scratch: Any) -> None:
     a = at(pointer(step[slots.A], scratch), batch * step[slots.A_BATCH])
-    for start in range(0, step[slots.K], step[slots.DEPTH_BLOCK]):
+    for i in range(blocks(step[slots.K], step[slots.DEPTH_BLOCK])):
+        start = i * step[slots.DEPTH_BLOCK]
         depth = min(step[slots.DEPTH_BLOCK], step[slots.K] - start)
-        _pack(at(a, start * step[slots.A_DEPTH]), step[slots.A_ROW], step[slots.A_DEPTH],
-              depth, step[slots.M], ROWS, at(scratch, start * high))
+        _pack(
+            at(a, start * step[slots.A_DEPTH]),
+            step[slots.A_ROW],
+            step[slots.A_DEPTH],
+            depth,
+            step[slots.M],
+            ROWS,
+            at(scratch, start * high),
+        )
 
 
 def dense(step: Any, like: Any, part: Any, parts: Any) -> None:
@@ -133,18 +186,29 @@ def dense(step: Any, like: Any, part: Any, parts: Any) -> None:
     weights = pointer(step[slots.B], like)
     residual = pointer(step[slots.RESIDUAL], like)
     scratch = at(pointer(step[slots.SCRATCH], like), part * step[slots.SCRATCH_EACH])
-    first, end = share((n + width - 1) // width, part, parts)
+    first, end = share(blocks(n, width), part, parts)
     height = ROWS if m > 1 else 1
-    high = (m + height - 1) // height * height
+    high = blocks(m, height) * height
     if m > 1 and first < end:
         _pack_all_rows(step, 0, high, scratch)
     for panel in range(first, end):
         column = panel * width
         columns = min(width, n - column)
         started = _start(step, at(y, column), column, columns)
-        for start in range(0, max(k, 1), step[slots.DEPTH_BLOCK]):
+        for i in range(blocks(max(k, 1), step[slots.DEPTH_BLOCK])):
+            start = i * step[slots.DEPTH_BLOCK]
             depth = min(step[slots.DEPTH_BLOCK], k - start)
             a = at(scratch, start * high) if m > 1 else at(x, start)
-            _multiply(step, a, height, at(weights, (panel * k + start) * width), start, depth,
-                      columns, at(y, column), at(residual, column), started)
+            _multiply(
+                step,
+                a,
+                height,
+                at(weights, (panel * k + start) * width),
+                start,
+                depth,
+                columns,
+                at(y, column),
+                at(residual, column),
+                started,
+            )
         _finish(step, at(y, column), m, columns)

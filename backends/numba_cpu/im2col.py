@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from irconv.backends.numba_cpu import slots
-from irconv.backends.numba_cpu.convolve import share
+from irconv.backends.numba_cpu.jit import compiled_part
 from irconv.backends.numba_cpu.pointers import at, lanes, move_lanes, number, pointer
+from irconv.backends.numba_cpu.work import share
 
 
 def im2col(step: Any, like: Any, part: Any, parts: Any) -> None:
@@ -41,7 +40,7 @@ def im2col(step: Any, like: Any, part: Any, parts: Any) -> None:
         _write_row(step, source, offsets, at(pointer(step[slots.Y], like), place))
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _write_row(step: Any, source: Any, offsets: Any, target: Any) -> None:
     """One channel of an image, shifted by one tap."""
     in_d, in_h, in_w = step[slots.IN_D], step[slots.IN_H], step[slots.IN_W]
@@ -62,7 +61,7 @@ def _write_row(step: Any, source: Any, offsets: Any, target: Any) -> None:
                 copy_line(line, start, stride, low, high, out_w)
 
 
-@njit(error_model="numpy")
+@compiled_part
 def copy_line(target: Any, source: Any, stride: Any, low: Any, high: Any, count: Any) -> None:
     """target[i] = source[i * stride] for low <= i < high, else 0, for i < count."""
     size = lanes(target)

@@ -48,7 +48,7 @@ def vector_bits() -> int:
 
 
 def has_masked_moves() -> bool:
-    """Whether masked vector loads and stores are instructions here (else LLVM branches per lane)."""
+    """Whether masked vector moves are instructions here (else LLVM branches per lane)."""
     return vector_bits() > 128
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from irconv.backends.numba_cpu import machine
+from irconv.backends.numba_cpu.jit import instruction
 
 _AHEAD, _KEEP = 1024, 3
 
@@ -146,8 +146,12 @@ class TileEmitter:
         products = []
         for r, row in enumerate(sums):
             weight = self.splat(builder.load(builder.gep(a, [ir.Constant(_I64, r)])))
-            products.append([builder.call(self.fma, [weight, column, total])
-                             for column, total in zip(columns, row, strict=True)])
+            products.append(
+                [
+                    builder.call(self.fma, [weight, column, total])
+                    for column, total in zip(columns, row, strict=True)
+                ]
+            )
         k_next = builder.add(k, ir.Constant(_I64, 1))
         for phi, first, following in (
             (k, ir.Constant(_I64, 0), k_next),
@@ -185,8 +189,9 @@ class TileEmitter:
         lane = ir.VectorType(_I32, self.lanes)
         count = self.builder.trunc(columns, _I32)
         iota = ir.Constant(lane, list(range(self.lanes)))
-        limits = [self.builder.sub(count, ir.Constant(_I32, j * self.lanes))
-                  for j in range(self.vectors)]
+        limits = [
+            self.builder.sub(count, ir.Constant(_I32, j * self.lanes)) for j in range(self.vectors)
+        ]
         return [self.builder.icmp_signed("<", iota, self.splat(limit)) for limit in limits]
 
     def _epilogue(self, arg: TileArguments, tile: list[list[Any]], masks: Any) -> None:
@@ -213,9 +218,7 @@ class TileEmitter:
         added = builder.gep(arg.residual, [builder.mul(arg.ldr, ir.Constant(_I64, r))])
         row = self._add_when(given, row, added, masks)
         for j, value in enumerate(row):
-            self._store(
-                self._clamp(value, *bounds), self._column(target, j), masks and masks[j]
-            )
+            self._store(self._clamp(value, *bounds), self._column(target, j), masks and masks[j])
 
     def _add_when(self, on: Any, row: Any, source: Any, masks: Any) -> list[Any]:
         builder = self.builder
@@ -261,27 +264,57 @@ class TileEmitter:
         return ir.Constant(_I32, self._alignment())
 
 
-@intrinsic(prefer_literal=True)
+@instruction
 def multiply_tile(
-    typing: Any, height: Any, vectors: Any, depth: Any, a: Any, lda: Any, b: Any, ldb: Any,
-    c: Any, ldc: Any, rows: Any, columns: Any, bias: Any, residual: Any, ldr: Any, accumulate: Any,
-    low: Any, high: Any,
+    typing: Any,
+    height: Any,
+    vectors: Any,
+    depth: Any,
+    a: Any,
+    lda: Any,
+    b: Any,
+    ldb: Any,
+    c: Any,
+    ldc: Any,
+    rows: Any,
+    columns: Any,
+    bias: Any,
+    residual: Any,
+    ldr: Any,
+    accumulate: Any,
+    low: Any,
+    high: Any,
 ) -> Any:
     """One register tile C[rows, columns] = clamp(A @ B + bias [+ C] [+ residual], low, high).
 
     `height` x `vectors` (literals) is the size of the tile in registers. A is [depth][lda] with
     one row of the tile beside the other, B is [depth][ldb]; whole vectors of B are read, and
     `height` values of A and of a bias that is given. C and the residual have row strides `ldc`
-    and `ldr`, and only their first `rows` x `columns` elements are touched. `bias` and `residual` may be
-    null. A NaN stays NaN.
+    and `ldr`, and only their first `rows` x `columns` elements are touched. `bias` and
+    `residual` may be null. A NaN stays NaN.
     """
     lanes = machine.vector_bits() // a.dtype.bitwidth
     tile = (height.literal_value, vectors.literal_value, lanes)
     whole = types.int64
     scalar = a.dtype
     signature = types.none(
-        height, vectors, whole, a, whole, a, whole, a, whole, whole, whole, a, a, whole, whole,
-        scalar, scalar,
+        height,
+        vectors,
+        whole,
+        a,
+        whole,
+        a,
+        whole,
+        a,
+        whole,
+        whole,
+        whole,
+        a,
+        a,
+        whole,
+        whole,
+        scalar,
+        scalar,
     )
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -14,14 +14,21 @@ import llvmlite
 import llvmlite.binding as llvm
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
-from numba.core.ccallback import CFunc
+from numba.core import dispatcher, registry
+from numba.core.compiler import Compiler
+from numba.core.compiler_lock import global_compiler_lock
 
 from irconv.backends.numba_cpu import cache, machine
 
 _lock = threading.RLock()
 _engines: list[Any] = []
 _addresses: dict[tuple[str, str], int] = {}
+# What LLVM may call of its own accord, and the C library's part in float64 activations.
+_C_FUNCTIONS = frozenset(
+    ("memset", "memcpy", "memmove", "exp", "expm1", "log1p", "tanh", "sched_yield")
+)
 _OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
 
 
@@ -73,7 +80,27 @@ def _load(key: tuple[str, str]) -> int | None:
     return int(engine.get_function_address(symbol)) or None
 
 
+def _provide_symbols() -> None:
+    """Tell LLVM where the C functions are that kernels may call; it looks nowhere else."""
+    library = ctypes.CDLL(None)
+    for name in sorted(_C_FUNCTIONS):
+        place = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+        llvm.add_symbol(name, place or 0)
+
+
+def _is_self_contained(library: Any) -> bool:
+    """Whether the code calls nothing but C functions that every process has."""
+    module = library._final_module
+    outside = {f.name for f in module.functions if f.is_declaration}
+    variables = {v.name for v in module.global_variables if v.is_declaration}
+    return not variables and all(
+        name in _C_FUNCTIONS or name.startswith("llvm.") for name in outside
+    )
+
+
 def _engine() -> Any:
+    if not _engines:
+        _provide_symbols()
     # One engine per object: two objects may both define a linked helper of the same name.
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -84,12 +111,56 @@ def _engine() -> Any:
 
 
 def _compile(function: Callable[..., Any], arguments: Any, key: tuple[str, str]) -> int:
-    compiled = CFunc(function, (arguments, types.none), {}, _OPTIONS)
-    compiled.compile()
-    _engines.append(compiled)
-    code = compiled._library._get_compiled_object()
-    cache.store(_file_name(key), compiled.native_name, code)
-    return int(compiled.address)
+    with global_compiler_lock:
+        library, symbol = _entry(_native(function, arguments))
+    _engines.append(library)
+    place = int(library.get_pointer_to_function(symbol))
+    if _is_self_contained(library):
+        cache.store(_file_name(key), symbol, library._get_compiled_object())
+    return place
+
+
+_FunctionCompiler: Any = vars(dispatcher)["_FunctionCompiler"]
+
+
+class _NativeOnly(_FunctionCompiler):  # type: ignore[misc]  # numba has no types
+    """Numba's compiler without the wrappers through which Python would call the result."""
+
+    def _customize_flags(self, flags: Any) -> Any:
+        flags.no_cpython_wrapper = True
+        flags.no_cfunc_wrapper = True
+        flags.no_compile = True
+        flags.enable_pyobject = False
+        return flags
+
+
+def _native(function: Callable[..., Any], arguments: Any) -> Any:
+    compiler = _NativeOnly(function, registry.cpu_target, dict(_OPTIONS), {}, Compiler)
+    return compiler.compile(arguments, types.none)
+
+
+def _entry(result: Any) -> tuple[Any, str]:
+    """A library with the C function `void entry(arguments)` around Numba's own convention.
+
+    Numba's own C wrapper would print an error that a kernel raised, and for that needs Python.
+    Ours drops the status: kernels are written so that they cannot raise (see `jit`).
+    """
+    context, descriptor = result.target_context, result.fndesc
+    symbol = f"entry.{descriptor.llvm_func_name}"
+    library = result.library
+    module = library.create_ir_module(symbol)
+    native_kind = context.call_conv.get_function_type(descriptor.restype, descriptor.argtypes)
+    native = ir.Function(module, native_kind, descriptor.llvm_func_name)
+    kinds = [context.get_value_type(kind) for kind in descriptor.argtypes]
+    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), symbol)
+    builder = ir.IRBuilder(entry.append_basic_block())
+    context.call_conv.call_function(
+        builder, native, descriptor.restype, descriptor.argtypes, entry.args
+    )
+    builder.ret_void()
+    library.add_ir_module(module)
+    library.finalize()
+    return library, symbol
 
 
 _ENTRY = ctypes.CFUNCTYPE(

@@ -26,7 +26,9 @@ def pack_rows(matrix: np.ndarray, height: int, depth_block: int) -> np.ndarray:
         count = min(depth_block, depth - first)
         start = first * panels * height
         block = by_group[:, start : start + count * panels * height]
-        _fill_panels(block.reshape(groups, panels, count, height), matrix[:, :, first:][:, :, :count])
+        _fill_panels(
+            block.reshape(groups, panels, count, height), matrix[:, :, first:][:, :, :count]
+        )
     return packed
 
 

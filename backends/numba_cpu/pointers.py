@@ -7,12 +7,12 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from irconv.backends.numba_cpu import machine
+from irconv.backends.numba_cpu.jit import instruction
 
 
-@intrinsic
+@instruction
 def pointer(typing: Any, address: Any, like: Any) -> Any:
     """`pointer(address, like)`: the integer address as a pointer of the type of `like`."""
 
@@ -22,7 +22,7 @@ def pointer(typing: Any, address: Any, like: Any) -> Any:
     return like(types.int64, like), generate
 
 
-@intrinsic
+@instruction
 def at(typing: Any, base: Any, index: Any) -> Any:
     """`at(base, index)`: the pointer to element `index` of `base`."""
 
@@ -32,7 +32,7 @@ def at(typing: Any, base: Any, index: Any) -> Any:
     return base(base, types.int64), generate
 
 
-@intrinsic
+@instruction
 def address(typing: Any, base: Any) -> Any:
     """`address(base)`: the pointer as an integer."""
 
@@ -42,7 +42,7 @@ def address(typing: Any, base: Any) -> Any:
     return types.int64(base), generate
 
 
-@intrinsic
+@instruction
 def double_bits(typing: Any, bits: Any) -> Any:
     """`double_bits(bits)`: the float64 whose bits are the int64 `bits`."""
 
@@ -52,7 +52,7 @@ def double_bits(typing: Any, bits: Any) -> Any:
     return types.float64(types.int64), generate
 
 
-@intrinsic
+@instruction
 def call(typing: Any, code: Any, *args: Any) -> Any:
     """`call(code, ...)`: call the C function at the integer address `code`; it returns nothing.
 
@@ -72,7 +72,7 @@ def call(typing: Any, code: Any, *args: Any) -> Any:
     return types.none(types.int64, packed), generate
 
 
-@intrinsic
+@instruction
 def lanes(typing: Any, like: Any) -> Any:
     """`lanes(p)`: how many elements of `p` the host's vector registers hold, a constant."""
     count = machine.vector_bits() // like.dtype.bitwidth
@@ -83,7 +83,7 @@ def lanes(typing: Any, like: Any) -> Any:
     return types.int64(like), generate
 
 
-@intrinsic
+@instruction
 def number(typing: Any, value: Any, like: Any) -> Any:
     """`number(value, p)`: a float64 as a number of the type that `p` points to."""
     scalar = like.dtype
@@ -94,7 +94,7 @@ def number(typing: Any, value: Any, like: Any) -> Any:
     return scalar(types.float64, like), generate
 
 
-@intrinsic(prefer_literal=True)
+@instruction
 def move_lanes(
     typing: Any, stride: Any, target: Any, source: Any, first: Any, last: Any, width: Any
 ) -> Any:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from irconv.backends.numba_cpu import slots
-from irconv.backends.numba_cpu.convolve import convolve_columns, share
+from irconv.backends.numba_cpu.convolve import convolve_columns
+from irconv.backends.numba_cpu.jit import compiled_part
 from irconv.backends.numba_cpu.pointers import address, at, call, double_bits, number, pointer
 from irconv.backends.numba_cpu.tiles import ROWS
+from irconv.backends.numba_cpu.work import blocks, share
 
 
 def convolve_pool(step: Any, like: Any, part: Any, parts: Any) -> None:
@@ -23,23 +23,28 @@ def convolve_pool(step: Any, like: Any, part: Any, parts: Any) -> None:
     rows, groups = step[slots.ROWS], step[slots.GROUPS]
     planes, segments = step[slots.POOLED_D], step[slots.SEGMENTS]
     block = step[slots.ROW_BLOCK]
-    blocks = (rows + block - 1) // block
-    count = step[slots.IMAGES] * groups * blocks * planes * segments
+    cuts = blocks(rows, block)
+    count = step[slots.IMAGES] * groups * cuts * planes * segments
     scratch = at(pointer(step[slots.SCRATCH], like), part * step[slots.SCRATCH_EACH])
     first, end = share(count, part, parts)
     for unit in range(first, end):
         segment = unit % segments
         plane = unit // segments % planes
         above = unit // (segments * planes)
-        top = above % blocks * block
+        top = above % cuts * block
         pooled_rows = share(step[slots.POOLED_H], segment, segments)
         _pool_segment(
-            step, above // (blocks * groups), above // blocks % groups,
-            (top, min(top + block, rows)), plane, pooled_rows, scratch,
+            step,
+            above // (cuts * groups),
+            above // cuts % groups,
+            (top, min(top + block, rows)),
+            plane,
+            pooled_rows,
+            scratch,
         )
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _pool_segment(
     step: Any, image: Any, group: Any, channels: Any, plane: Any, pooled_rows: Any, scratch: Any
 ) -> None:
@@ -55,18 +60,22 @@ def _pool_segment(
     stride, dilation = step[slots.POOL_STRIDE_H], step[slots.POOL_DILATION_H]
     top = pooled_rows[0] * stride - step[slots.POOL_PAD_H]
     bottom = (
-        (pooled_rows[1] - 1) * stride - step[slots.POOL_PAD_H]
-        + (step[slots.POOL_H] - 1) * dilation + 1
+        (pooled_rows[1] - 1) * stride
+        - step[slots.POOL_PAD_H]
+        + (step[slots.POOL_H] - 1) * dilation
+        + 1
     )
     top, bottom = max(top, 0), min(bottom, step[slots.OUT_H])
     for tap in range(step[slots.POOL_D]):
         z = (
-            plane * step[slots.POOL_STRIDE_D] - step[slots.POOL_PAD_D]
+            plane * step[slots.POOL_STRIDE_D]
+            - step[slots.POOL_PAD_D]
             + tap * step[slots.POOL_DILATION_D]
         )
         if z < 0 or z >= step[slots.OUT_D]:
             continue
-        for row in range(top, bottom, step[slots.BAND]):
+        for i in range(blocks(bottom - top, step[slots.BAND])):
+            row = top + i * step[slots.BAND]
             band = (row, min(row + step[slots.BAND], bottom))
             _convolve_band(step, image, group, channels, z, band, scratch)
             for channel in range(channels[0], channels[1]):
@@ -79,7 +88,7 @@ def _pool_segment(
         _divide(step, y, size, channels, plane, pooled_rows)
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _start(step: Any, y: Any, size: Any, channels: Any, pooled_rows: Any) -> None:
     width = step[slots.POOLED_W]
     zero = number(-1e400, y) if step[slots.POOL_KIND] == slots.MAX else number(0.0, y)
@@ -88,17 +97,17 @@ def _start(step: Any, y: Any, size: Any, channels: Any, pooled_rows: Any) -> Non
             y[channel * size + q] = zero
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _convolve_band(
     step: Any, image: Any, group: Any, channels: Any, z: Any, band: Any, scratch: Any
 ) -> None:
-    """The convolution and its epilogue for some rows of one plane, into the front of the scratch."""
+    """Convolution and epilogue for some rows of one plane, into the front of the scratch."""
     taps = step[slots.KERNEL_D] * step[slots.KERNEL_H] * step[slots.KERNEL_W]
     depth = step[slots.CHANNELS] * taps
     plane = step[slots.IN_D] * step[slots.IN_H] * step[slots.IN_W]
     out_w, rows = step[slots.OUT_W], step[slots.ROWS]
     out = step[slots.OUT_D] * step[slots.OUT_H] * out_w
-    padded = (rows + ROWS - 1) // ROWS * ROWS
+    padded = blocks(rows, ROWS) * ROWS
     first = (z * step[slots.OUT_H] + band[0]) * out_w
     columns = (band[1] - band[0]) * out_w
     panels = at(scratch, step[slots.ROW_BLOCK] * step[slots.BAND] * out_w)
@@ -109,22 +118,35 @@ def _convolve_band(
     )
     residual = pointer(step[slots.RESIDUAL], scratch)
     start = (image * step[slots.GROUPS] + group) * rows * out + first
-    for left in range(0, columns, step[slots.COLUMN_BLOCK]):
+    for i in range(blocks(columns, step[slots.COLUMN_BLOCK])):
+        left = i * step[slots.COLUMN_BLOCK]
         convolve_columns(
             step,
             at(pointer(step[slots.WEIGHTS], scratch), group * padded * depth),
-            x, channels, first + left, min(step[slots.COLUMN_BLOCK], columns - left),
-            at(scratch, left - channels[0] * columns), columns,
-            at(residual, start + left), out,
-            at(pointer(step[slots.BIAS], scratch), group * padded), panels,
+            x,
+            channels,
+            first + left,
+            min(step[slots.COLUMN_BLOCK], columns - left),
+            at(scratch, left - channels[0] * columns),
+            columns,
+            at(residual, start + left),
+            out,
+            at(pointer(step[slots.BIAS], scratch), group * padded),
+            panels,
         )
     if step[slots.FINISH] != 0:
-        call(step[slots.FINISH], scratch, channels[1] - channels[0], columns, columns,
-             number(double_bits(step[slots.ALPHA]), scratch),
-             number(double_bits(step[slots.BETA]), scratch))
+        call(
+            step[slots.FINISH],
+            scratch,
+            channels[1] - channels[0],
+            columns,
+            columns,
+            number(double_bits(step[slots.ALPHA]), scratch),
+            number(double_bits(step[slots.BETA]), scratch),
+        )
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _pool_band(step: Any, source: Any, band: Any, y: Any, pooled_rows: Any) -> None:
     """One channel of a band into all output rows that read it."""
     stride, dilation = step[slots.POOL_STRIDE_H], step[slots.POOL_DILATION_H]
@@ -138,7 +160,7 @@ def _pool_band(step: Any, source: Any, band: Any, y: Any, pooled_rows: Any) -> N
                 _pool_row(step, line, at(y, p * width))
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _pool_row(step: Any, line: Any, y: Any) -> None:
     """One row before the pool into one row after it."""
     stride = step[slots.POOL_STRIDE_W]
@@ -160,7 +182,7 @@ def _pool_row(step: Any, line: Any, y: Any) -> None:
                 y[q] += start[q * stride]
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _take_largest(y: Any, line: Any, first: Any, end: Any, stride: Any) -> None:
     for q in range(first, end):
         value, best = line[q * stride], y[q]
@@ -168,31 +190,43 @@ def _take_largest(y: Any, line: Any, first: Any, end: Any, stride: Any) -> None:
         y[q] = value if value > best or value != value else best
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _divide(step: Any, y: Any, size: Any, channels: Any, plane: Any, pooled_rows: Any) -> None:
     """Turn the sums into averages over the window, or over what of it lies inside."""
     inside = step[slots.POOL_KIND] == slots.AVERAGE_INSIDE
     deep = _window(
-        plane * step[slots.POOL_STRIDE_D] - step[slots.POOL_PAD_D], step[slots.POOL_D],
-        step[slots.POOL_DILATION_D], step[slots.OUT_D], step[slots.POOL_END_D], inside,
+        plane * step[slots.POOL_STRIDE_D] - step[slots.POOL_PAD_D],
+        step[slots.POOL_D],
+        step[slots.POOL_DILATION_D],
+        step[slots.OUT_D],
+        step[slots.POOL_END_D],
+        inside,
     )
     width = step[slots.POOLED_W]
     for p in range(pooled_rows[0], pooled_rows[1]):
         high = deep * _window(
-            p * step[slots.POOL_STRIDE_H] - step[slots.POOL_PAD_H], step[slots.POOL_H],
-            step[slots.POOL_DILATION_H], step[slots.OUT_H], step[slots.POOL_END_H], inside,
+            p * step[slots.POOL_STRIDE_H] - step[slots.POOL_PAD_H],
+            step[slots.POOL_H],
+            step[slots.POOL_DILATION_H],
+            step[slots.OUT_H],
+            step[slots.POOL_END_H],
+            inside,
         )
         for q in range(width):
             count = high * _window(
-                q * step[slots.POOL_STRIDE_W] - step[slots.POOL_PAD_W], step[slots.POOL_W],
-                step[slots.POOL_DILATION_W], step[slots.OUT_W], step[slots.POOL_END_W], inside,
+                q * step[slots.POOL_STRIDE_W] - step[slots.POOL_PAD_W],
+                step[slots.POOL_W],
+                step[slots.POOL_DILATION_W],
+                step[slots.OUT_W],
+                step[slots.POOL_END_W],
+                inside,
             )
             divisor = number(float(count), y)
             for channel in range(channels[0], channels[1]):
                 y[channel * size + p * width + q] /= divisor
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _window(start: Any, taps: Any, dilation: Any, size: Any, end: Any, inside: Any) -> Any:
     """How many taps of a window count: those in the image, or in it and its padding."""
     count = 0

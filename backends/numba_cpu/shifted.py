@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from irconv.backends.numba_cpu import machine
+from irconv.backends.numba_cpu.jit import instruction
 from irconv.backends.numba_cpu.microkernel import TileEmitter
 
 WIDE = 8  # sums in flight: they hide the latency of four cycles of two units
 
 
-@intrinsic
+@instruction
 def shifted_sum(
     typing: Any, target: Any, source: Any, weights: Any, table: Any, taps: Any, start: Any
 ) -> Any:

@@ -140,8 +140,11 @@ def is_product(geometry: ConvGeometry) -> bool:
 
 
 def convolution(
-    geometry: ConvGeometry, images: int, dtype: np.dtype, parts: int = 1,
-    epilogue: Epilogue = Epilogue(),  # noqa: B008 - frozen
+    geometry: ConvGeometry,
+    images: int,
+    dtype: np.dtype,
+    parts: int = 1,
+    epilogue: Epilogue = Epilogue(),
 ) -> Step:
     """Direct convolution. Slots to bind: X, WEIGHTS, Y, SCRATCH and maybe BIAS, RESIDUAL.
 
@@ -171,7 +174,7 @@ def _split_rows(blocks: int, panels: int, parts: int) -> bool:
 
 
 def direct_weights(weights: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    """[out_channels, channels, *kernel] packed for `convolution`, depth in the order (tap, channel)."""
+    """[out_channels, channels, *kernel] packed for `convolution`, depth as (tap, channel)."""
     rows = geometry.out_channels // geometry.group
     shape = (geometry.group, rows, geometry.in_channels // geometry.group, geometry.taps)
     matrix = weights.reshape(shape).swapaxes(2, 3).reshape(geometry.group, rows, -1)
@@ -184,8 +187,12 @@ def direct_bias(bias: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
 
 
 def pooled_convolution(
-    geometry: ConvGeometry, pool: PoolWindow, images: int, dtype: np.dtype, parts: int = 1,
-    epilogue: Epilogue = Epilogue(),  # noqa: B008 - frozen
+    geometry: ConvGeometry,
+    pool: PoolWindow,
+    images: int,
+    dtype: np.dtype,
+    parts: int = 1,
+    epilogue: Epilogue = Epilogue(),
 ) -> Step:
     """Convolution, epilogue and pool in one kernel. Binds as `convolution` does.
 
@@ -194,7 +201,7 @@ def pooled_convolution(
     """
     whole = convolution(geometry, images, dtype, 1, epilogue)
     rows = geometry.out_channels // geometry.group
-    out_d, out_h, out_w = _three(geometry.out, 1)
+    _, out_h, out_w = _three(geometry.out, 1)
     height = _three(pool.out, 1)[1]
     stride = _three(pool.strides, 1)[1]
     band = min(out_h, -(-whole.sizes["COLUMN_BLOCK"] // (out_w * stride)) * stride)
@@ -226,8 +233,11 @@ def _row_block(rows: int, columns: int, before: int, dtype: np.dtype) -> int:
 
 
 def depthwise_convolution(
-    geometry: ConvGeometry, images: int, dtype: np.dtype, parts: int = 1,
-    epilogue: Epilogue = Epilogue(),  # noqa: B008 - frozen
+    geometry: ConvGeometry,
+    images: int,
+    dtype: np.dtype,
+    parts: int = 1,
+    epilogue: Epilogue = Epilogue(),
 ) -> Step:
     """Convolution with one input channel per group. WEIGHTS, BIAS are the plain arrays."""
     rank = geometry.rank
@@ -244,8 +254,11 @@ def depthwise_convolution(
 
 
 def transposed_convolution(
-    geometry: ConvGeometry, images: int, dtype: np.dtype, parts: int = 1,
-    epilogue: Epilogue = Epilogue(),  # noqa: B008 - frozen
+    geometry: ConvGeometry,
+    images: int,
+    dtype: np.dtype,
+    parts: int = 1,
+    epilogue: Epilogue = Epilogue(),
 ) -> Step:
     """The transpose of the convolution `geometry` (whose image is this kernel's output).
 
@@ -255,7 +268,13 @@ def transposed_convolution(
     pixels, taps = prod(geometry.out), geometry.taps
     rows = geometry.in_channels // geometry.group
     inside = ConvGeometry(
-        geometry.out_channels, geometry.in_channels * taps, (pixels,), (1,), (1,), (0, 0), (1,),
+        geometry.out_channels,
+        geometry.in_channels * taps,
+        (pixels,),
+        (1,),
+        (1,),
+        (0, 0),
+        (1,),
         geometry.group,
     )
     product_step = convolution(inside, images, dtype)
@@ -272,8 +291,16 @@ def transposed_convolution(
     }
     sizes |= _axes("IN", geometry.out, 1) | _axes("OUT", geometry.image, 1)
     scratch = _round_up(block * taps * pixels, dtype) + product_step.scratch
-    return Step("convolve_transposed", dtype, parts, scratch, sizes, epilogue,
-                convolve_transposed, product_step)
+    return Step(
+        "convolve_transposed",
+        dtype,
+        parts,
+        scratch,
+        sizes,
+        epilogue,
+        convolve_transposed,
+        product_step,
+    )
 
 
 def transposed_weights(weights: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
@@ -293,21 +320,36 @@ def patch_matrix(geometry: ConvGeometry, images: int, dtype: np.dtype, parts: in
 def patch_geometry(geometry: ConvGeometry) -> ConvGeometry:
     """The convolution that multiplies weights with the patch matrix of `geometry`."""
     return ConvGeometry(
-        geometry.in_channels * geometry.taps, geometry.out_channels, (prod(geometry.out),),
-        (1,), (1,), (0, 0), (1,), geometry.group,
+        geometry.in_channels * geometry.taps,
+        geometry.out_channels,
+        (prod(geometry.out),),
+        (1,),
+        (1,),
+        (0, 0),
+        (1,),
+        geometry.group,
     )
 
 
 def dense_layer(
-    rows: int, columns: int, depth: int, dtype: np.dtype, parts: int = 1,
-    epilogue: Epilogue = Epilogue(),  # noqa: B008 - frozen
+    rows: int,
+    columns: int,
+    depth: int,
+    dtype: np.dtype,
+    parts: int = 1,
+    epilogue: Epilogue = Epilogue(),
 ) -> Step:
     """Y[rows, columns] = A[rows, depth] @ B, with B = `dense_weights` of [depth, columns].
 
     BIAS is one value a column, RESIDUAL [rows, columns].
     """
     sizes = {
-        "M": rows, "N": columns, "K": depth, "A_ROW": depth, "A_DEPTH": 1, "BIAS_PER": 1,
+        "M": rows,
+        "N": columns,
+        "K": depth,
+        "A_ROW": depth,
+        "A_DEPTH": 1,
+        "BIAS_PER": 1,
         "DEPTH_BLOCK": depth_block(depth, dtype),
     }
     high = -(-rows // ROWS) * ROWS if rows > 1 else 0
@@ -321,8 +363,11 @@ def dense_weights(weights: np.ndarray) -> np.ndarray:
 
 
 def matrix_product(
-    batch: int, shape: tuple[int, int, int], dtype: np.dtype, parts: int = 1,
-    epilogue: Epilogue = Epilogue(),  # noqa: B008 - frozen
+    batch: int,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    parts: int = 1,
+    epilogue: Epilogue = Epilogue(),
     **strides: Any,
 ) -> Step:
     """Y[batch, M, N] = A[batch, M, K] @ B[batch, K, N] for shape = (M, N, K).
@@ -333,9 +378,20 @@ def matrix_product(
     m, n, k = shape
     depth, columns = depth_block(k, dtype), 2 * panel_width(dtype)
     sizes = {
-        "BATCH": batch, "M": m, "N": n, "K": k, "A_BATCH": m * k, "A_ROW": k, "A_DEPTH": 1,
-        "B_BATCH": k * n, "B_DEPTH": n, "B_COLUMN": 1, "Y_BATCH": m * n, "BIAS_PER": 0,
-        "DEPTH_BLOCK": depth, "COLUMN_BLOCK": columns,
+        "BATCH": batch,
+        "M": m,
+        "N": n,
+        "K": k,
+        "A_BATCH": m * k,
+        "A_ROW": k,
+        "A_DEPTH": 1,
+        "B_BATCH": k * n,
+        "B_DEPTH": n,
+        "B_COLUMN": 1,
+        "Y_BATCH": m * n,
+        "BIAS_PER": 0,
+        "DEPTH_BLOCK": depth,
+        "COLUMN_BLOCK": columns,
     } | strides
     scratch = _round_up(-(-m // ROWS) * ROWS * k, dtype) + _round_up(depth * columns, dtype)
     return Step("product", dtype, parts, scratch, sizes, epilogue, product)

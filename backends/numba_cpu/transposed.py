@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from irconv.backends.numba_cpu import slots
-from irconv.backends.numba_cpu.convolve import convolve_columns, share
+from irconv.backends.numba_cpu.convolve import convolve_columns
+from irconv.backends.numba_cpu.jit import compiled_part
+from irconv.backends.numba_cpu.limits import clamp
 from irconv.backends.numba_cpu.pointers import at, call, double_bits, number, pointer
 from irconv.backends.numba_cpu.tiles import ROWS
+from irconv.backends.numba_cpu.work import blocks, share
 
 
 def convolve_transposed(step: Any, like: Any, part: Any, parts: Any) -> None:
@@ -23,20 +24,21 @@ def convolve_transposed(step: Any, like: Any, part: Any, parts: Any) -> None:
     """
     product = at(step, slots.COUNT)
     rows, groups, block = step[slots.ROWS], step[slots.GROUPS], step[slots.ROW_BLOCK]
-    blocks = (rows + block - 1) // block
+    cuts = blocks(rows, block)
     taps = step[slots.KERNEL_D] * step[slots.KERNEL_H] * step[slots.KERNEL_W]
     pixels = step[slots.IN_D] * step[slots.IN_H] * step[slots.IN_W]
-    padded = (rows * taps + ROWS - 1) // ROWS * ROWS
+    padded = blocks(rows * taps, ROWS) * ROWS
     channels = step[slots.CHANNELS]
     scratch = at(pointer(step[slots.SCRATCH], like), part * step[slots.SCRATCH_EACH])
     panels = at(scratch, (block * taps * pixels + 15) // 16 * 16)
-    first, end = share(step[slots.IMAGES] * groups * blocks, part, parts)
+    first, end = share(step[slots.IMAGES] * groups * cuts, part, parts)
     for unit in range(first, end):
-        top = unit % blocks * block
-        group = unit // blocks % groups
-        image = unit // (blocks * groups)
+        top = unit % cuts * block
+        group = unit // cuts % groups
+        image = unit // (cuts * groups)
         bottom = min(top + block, rows)
-        for left in range(0, pixels, step[slots.COLUMN_BLOCK]):
+        for i in range(blocks(pixels, step[slots.COLUMN_BLOCK])):
+            left = i * step[slots.COLUMN_BLOCK]
             convolve_columns(
                 product,
                 at(pointer(step[slots.WEIGHTS], like), group * padded * channels),
@@ -44,10 +46,15 @@ def convolve_transposed(step: Any, like: Any, part: Any, parts: Any) -> None:
                     pointer(step[slots.X], like),
                     image * step[slots.X_IMAGE] + group * channels * pixels,
                 ),
-                (top * taps, bottom * taps), left,
+                (top * taps, bottom * taps),
+                left,
                 min(step[slots.COLUMN_BLOCK], pixels - left),
-                at(scratch, left - top * taps * pixels), pixels,
-                scratch, 0, scratch, panels,
+                at(scratch, left - top * taps * pixels),
+                pixels,
+                scratch,
+                0,
+                scratch,
+                panels,
             )
         for row in range(top, bottom):
             _gather_channel(
@@ -55,7 +62,7 @@ def convolve_transposed(step: Any, like: Any, part: Any, parts: Any) -> None:
             )
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _gather_channel(step: Any, columns: Any, image: Any, channel: Any) -> None:
     """Add the products of one output channel into it, then its epilogue."""
     out = step[slots.OUT_D] * step[slots.OUT_H] * step[slots.OUT_W]
@@ -80,7 +87,7 @@ def _gather_channel(step: Any, columns: Any, image: Any, channel: Any) -> None:
     _epilogue(step, y, out, start)
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _add_tap(step: Any, source: Any, offsets: Any, y: Any) -> None:
     in_d, in_h, in_w = step[slots.IN_D], step[slots.IN_H], step[slots.IN_W]
     out_h, out_w, stride = step[slots.OUT_H], step[slots.OUT_W], step[slots.STRIDE_W]
@@ -99,15 +106,21 @@ def _add_tap(step: Any, source: Any, offsets: Any, y: Any) -> None:
                 line[x * stride] += start[x]
 
 
-@njit(error_model="numpy")
+@compiled_part
 def _epilogue(step: Any, y: Any, out: Any, start: Any) -> None:
     low, high = number(double_bits(step[slots.LOW]), y), number(double_bits(step[slots.HIGH]), y)
     add = step[slots.RESIDUAL] != 0
     residual = at(pointer(step[slots.RESIDUAL], y), start)
     for i in range(out):
         value = y[i] + residual[i] if add else y[i]
-        value = low if value < low else value
-        y[i] = high if value > high else value
+        y[i] = clamp(value, low, high)
     if step[slots.FINISH] != 0:
-        call(step[slots.FINISH], y, 1, out, out,
-             number(double_bits(step[slots.ALPHA]), y), number(double_bits(step[slots.BETA]), y))
+        call(
+            step[slots.FINISH],
+            y,
+            1,
+            out,
+            out,
+            number(double_bits(step[slots.ALPHA]), y),
+            number(double_bits(step[slots.BETA]), y),
+        )
