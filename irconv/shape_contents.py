@@ -11,7 +11,7 @@ from irconv.dim import Dim, Expr, product
 from irconv.errors import GraphError
 from irconv.graph import Graph, Node, Value
 from irconv.op import Op
-from irconv.types import Array
+from irconv.types import Array, TensorType
 
 if TYPE_CHECKING:
     from irconv.onnx_site import Site
@@ -46,30 +46,42 @@ class ShapeContents:
         return value in self._contents
 
     def known(self, value: Value) -> Array | None:
-        """The contents as an ordinary array, where every element is an integer."""
+        """The contents as an ordinary array, where every element is a number."""
         contents = self._contents.get(value)
-        if contents is None or any(not isinstance(x, int) for x in contents.reshape(-1)):
+        if contents is None or any(isinstance(x, Expr) for x in contents.reshape(-1)):
             return None
         return contents.astype(value.tensor_type.dtype)
 
     def note(self, node: Node) -> None:
         """Computes the contents of a new node's result, if it is shape arithmetic."""
-        rule = _RULES.get(node.op.name)
-        if rule is None or len(node.results) != 1:
-            return
-        result = node.results[0]
-        kind = result.tensor_type.dtype.kind
-        if kind not in "iub" and node.op.name != "Cast":
+        if len(node.results) != 1 or not isinstance(node.results[0].type, TensorType):
             return
         try:
-            contents = rule(self, node)
-        except (GraphError, ValueError, IndexError, TypeError, ZeroDivisionError):
+            contents = self._computed(node)
+        except (GraphError, ValueError, IndexError, TypeError, ArithmeticError):
             return
         if contents is None or contents.size > ELEMENT_LIMIT:
             return
         if any(abs(x) >= 1 << 62 for x in contents.reshape(-1) if isinstance(x, int)):
             return
-        self._contents[result] = contents
+        self._contents[node.results[0]] = contents
+
+    def _computed(self, node: Node) -> Array | None:
+        if node.op.name in _FOLDED and any(v in self._contents for v in node.operands if v):
+            operands = [None if v is None else self._array(v) for v in node.operands]
+            if all(a is not None for a, v in zip(operands, node.operands, strict=True) if v):
+                with np.errstate(all="ignore"):
+                    (result,) = node.op.run(operands)
+                return np.asarray(result).astype(object)
+        rule = _RULES.get(node.op.name)
+        is_whole = node.results[0].tensor_type.dtype.kind in "iub"
+        return rule(self, node) if rule is not None and is_whole else None
+
+    def _array(self, value: Value) -> Array | None:
+        """The content of a small value as an ordinary array."""
+        if value.array is not None:
+            return value.array if value.array.size <= ELEMENT_LIMIT else None
+        return self.known(value)
 
     def settle(self, site: Site, op: Op, operands: list[Value | None]) -> list[Value | None]:
         """The operands, with computed shapes made constant where that says the same."""
@@ -159,9 +171,7 @@ def _divided(a: Dim, b: Dim) -> Dim:
 
 
 def _cast(contents: ShapeContents, node: Node) -> Array | None:
-    """Integers stay what they are through floats too (`Floor(Cast(Shape) / 2)` is not followed)."""
-    if node.results[0].tensor_type.dtype.kind == "f":
-        return None
+    """A size stays what it is in 32 bits and more."""
     source = contents.of(node.operands[0])
     if source is None or node.results[0].tensor_type.dtype.itemsize < 4:
         return None
@@ -245,6 +255,16 @@ _RULES: dict[str, Callable[[ShapeContents, Node], Array | None]] = {
     "ReduceProd": _prod,
     "Range": _range,
 }
+
+
+# computed as they stand once all operands are numbers, floats included: sizes that were scaled and rounded
+_FOLDED = frozenset(
+    """
+    Abs Add And Cast Ceil Clip Concat ConstantOfShape CumSum Div Equal Expand Flatten Floor Gather Greater
+    GreaterOrEqual Identity Less LessOrEqual Max Min Mod Mul Neg Not Or Range ReduceMax ReduceMin ReduceProd
+    ReduceSum Reshape Round Slice Sqrt Squeeze Sub Tile Transpose Unsqueeze Where
+    """.split()
+)
 
 
 # -- settling: operands made constant where this says the same -------------------------------------------
