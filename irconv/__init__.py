@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from irconv import errors
+from irconv.executable import compile  # noqa: A004 - the public name, as in torch.compile
+from irconv.interpret import interpret
+from irconv.pipeline import lower
+from irconv.text import parse
+from irconv.verify import verify
+
+if TYPE_CHECKING:
+    from irconv import onnx_backend, zoo
+    from irconv.builder import Builder
+    from irconv.export import export_onnx
+    from irconv.inspector.trace import trace
+    from irconv.onnx_import import load
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "Builder",
+    "compile",
+    "errors",
+    "export_onnx",
+    "interpret",
+    "load",
+    "lower",
+    "onnx_backend",
+    "parse",
+    "trace",
+    "verify",
+    "zoo",
+]
 
 
 # In a checkout `passes/` and `backends/` stand beside this folder, not in it. Appending the
@@ -30,6 +62,26 @@ if (_CheckoutFinder._root / "pyproject.toml").is_file() and not (
 ):
     sys.meta_path.insert(0, _CheckoutFinder)
 
-# The public face: imports below this line, each name also in __all__.
 
-__all__ = ["__version__"]
+# Names whose modules read ONNX, or that not every program needs, are imported when first asked for.
+_LATER = {
+    "Builder": "irconv.builder",
+    "export_onnx": "irconv.export",
+    "load": "irconv.onnx_import",
+    "onnx_backend": "irconv.onnx_backend",
+    "trace": "irconv.inspector.trace",
+    "zoo": "irconv.zoo",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'irconv' has no attribute {name!r}")
+    module = import_module(_LATER[name])
+    found = module if module.__name__ == f"irconv.{name}" else getattr(module, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Measuring: our engines and others in one run of one process, and the memory each holds."""

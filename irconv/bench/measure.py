@@ -1,0 +1,72 @@
+"""Times several engines in turns, so that all of them see the same machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# a pool that still spins after its run would slow whoever runs next
+PAUSE_SECONDS = 0.03
+RUNS_A_TURN = 5
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of each timed run."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """The first and the third quartile."""
+        if len(self.seconds) < 2:
+            return self.median, self.median
+        first, _, third = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return first, third
+
+    @property
+    def spread(self) -> float:
+        """The interquartile range relative to the median."""
+        first, third = self.quartiles
+        return (third - first) / self.median if self.median else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, in milliseconds."""
+        first, third = self.quartiles
+        return {
+            "median_ms": self.median * 1e3,
+            "quartiles_ms": [first * 1e3, third * 1e3],
+            "min_ms": min(self.seconds) * 1e3,
+            "spread": self.spread,
+            "runs": len(self.seconds),
+        }
+
+
+def interleaved(
+    engines: Mapping[str, Callable[[], Any]],
+    runs: int,
+    pause: float = PAUSE_SECONDS,
+    turn_done: Callable[[], None] = lambda: None,
+) -> dict[str, Timing]:
+    """Runs all engines in turns until each has `runs` timed runs.
+
+    A turn begins with a pause and one untimed run, so that nobody is timed in the wake of another.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in engines}
+    while any(len(found) < runs for found in seconds.values()):
+        for name, run in engines.items():
+            time.sleep(pause)
+            run()
+            for _ in range(min(RUNS_A_TURN, runs - len(seconds[name]))):
+                start = time.perf_counter()
+                run()
+                seconds[name].append(time.perf_counter() - start)
+        turn_done()
+    return {name: Timing(tuple(found)) for name, found in seconds.items()}

@@ -1,0 +1,95 @@
+"""What commands print with: results on stdout, the rest on stderr, plain text where it is piped."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from irconv.errors import printable
+
+T = TypeVar("T")
+
+_state = {"quiet": False}
+
+
+def configure(quiet: bool) -> None:
+    """Sets what this call of the command line shows beside its result."""
+    _state["quiet"] = quiet
+
+
+def _console(stderr: bool = False) -> Console:
+    # made for each use: whether colours may be used depends on where the stream goes now
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def result(text: str) -> None:
+    """A result in plain text, as it is, on stdout."""
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def show(thing: RenderableType) -> None:
+    """A table, or text with styles, on stdout."""
+    _console().print(thing)
+
+
+def result_json(data: Any) -> None:
+    """A result for programs, on stdout."""
+    result(json.dumps(data, indent=2, default=str))
+
+
+def note(text: str) -> None:
+    """Progress, on stderr; nothing with --quiet."""
+    if not _state["quiet"]:
+        sys.stderr.write(f"{text}\n")
+
+
+def complain(text: str) -> None:
+    """An error, on stderr, also with --quiet."""
+    sys.stderr.write(f"{text}\n")
+
+
+def show_beside(thing: RenderableType) -> None:
+    """A table on stderr, where stdout holds a result that a program reads."""
+    _console(stderr=True).print(thing)
+
+
+def name(text: object) -> Text:
+    """A name from a model, safe for a terminal."""
+    return Text(printable(text))
+
+
+def table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
+    """An empty table; the columns in `right` are aligned to the right."""
+    found = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    aligned = set(right)
+    for column in columns:
+        justify: Any = "right" if column in aligned else "left"
+        found.add_column(column, justify=justify, overflow="fold", header_style="bold")
+    return found
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Progress]:
+    """A progress bar on stderr; shown only on a terminal, and not with --quiet."""
+    console = _console(stderr=True)
+    hidden = _state["quiet"] or not console.is_terminal
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        bar.add_task(what, total=total)
+        yield bar
+
+
+def watched(what: str, items: list[T]) -> Iterator[T]:
+    """The items, with a progress bar."""
+    with progress(what, len(items)) as bar:
+        for item in items:
+            yield item
+            bar.advance(bar.task_ids[0])

@@ -1,0 +1,58 @@
+"""The options that several commands share, and the model they are about."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from irconv.backend import Precision
+from irconv.errors import IrconvError, printable
+from irconv.graph import Graph
+from irconv.models import resolve_model
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A path (.onnx, .ir), zoo:NAME or light:NAME.")
+]
+Backend = Annotated[str, typer.Option("--backend", "-b", help="See irconv list backends.")]
+Pipeline = Annotated[
+    str | None,
+    typer.Option(
+        "--pipeline", "-p", help="The passes to run, as text: fold,fuse{pool=false},im2col."
+    ),
+]
+PrecisionClass = Annotated[
+    Precision, typer.Option("--precision", help="strict: no Winograd; fast: Winograd too.")
+]
+Threads = Annotated[int | None, typer.Option("--threads", "-t", min=1, help="Default: all cores.")]
+Batch = Annotated[
+    str | None, typer.Option("--batch", help="A batch size, or a name such as N for any.")
+]
+RandomWeights = Annotated[
+    int | None,
+    typer.Option(
+        "--random-weights",
+        metavar="SEED",
+        help="Random weights in place of the model's, scaled to keep unit variance.",
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of the random inputs.")]
+Json = Annotated[bool, typer.Option("--json", help="The result as JSON, for programs.")]
+
+
+def batch_size(text: str | None) -> int | str | None:
+    """`--batch`: a positive integer, or the name of a symbol."""
+    if text is None:
+        return None
+    if text.isdecimal():
+        return int(text)
+    if not text.isidentifier():
+        raise IrconvError(
+            "wrong --batch", expected="a size such as 8, or a name such as N", got=printable(text)
+        )
+    return text
+
+
+def read_model(model: str, batch: str | None, random_weights: int | None) -> Graph:
+    """The graph that a command is about."""
+    return resolve_model(model, batch=batch_size(batch), random_weights=random_weights)

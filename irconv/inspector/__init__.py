@@ -1,0 +1,1 @@
+"""Looking at what the passes did: stages, costs, numerics."""

@@ -1,0 +1,170 @@
+"""Every stage of a lowering: what each pass did to the graph, its cost and its numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from irconv.dim import Dim, substitute, symbols_of
+from irconv.graph import Graph
+from irconv.inspector.numerics import Numerics, Watcher
+from irconv.inspector.samples import seeded_inputs
+from irconv.pipeline import Pipeline, Stage, lower, pipeline_text
+from irconv.report import graph_cost
+from irconv.types import Array
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a graph consists of and costs, its symbolic sizes taken as 1."""
+
+    ops: Counter[str]
+    macs: int
+    bytes: int
+    parameter_bytes: int
+
+    @property
+    def nodes(self) -> int:
+        return self.ops.total()
+
+    @classmethod
+    def of(cls, graph: Graph) -> Totals:
+        cost = graph_cost(graph)
+        arrays = {
+            id(v.array): v.array.nbytes for v in graph.parameters.values() if v.array is not None
+        }
+        ops = Counter(node.op.name for node in graph)
+        return cls(ops, _at_one(cost.macs), _at_one(cost.bytes), sum(arrays.values()))
+
+
+def _at_one(size: Dim) -> int:
+    found = substitute(size, dict.fromkeys(symbols_of(size), 1))
+    return found if isinstance(found, int) else 0
+
+
+@dataclass(frozen=True)
+class TracedPass:
+    """One pass: its stage, the totals before and after it, its numerics if they were checked."""
+
+    index: int
+    stage: Stage
+    before: Totals
+    after: Totals
+    numerics: Numerics | None = None
+
+    @property
+    def name(self) -> str:
+        """The pass as pipeline text."""
+        return str(self.stage.pass_)
+
+    @property
+    def matches(self) -> int:
+        """The number of rewrites."""
+        return self.stage.fired.total()
+
+    @property
+    def delta(self) -> dict[str, int]:
+        """How many nodes of each op came (positive) or went (negative), by name."""
+        names = sorted({*self.before.ops, *self.after.ops})
+        change = {n: self.after.ops[n] - self.before.ops[n] for n in names}
+        return {n: count for n, count in change.items() if count}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`."""
+        data: dict[str, Any] = {
+            "index": self.index,
+            "pass": self.name,
+            "changed": self.stage.changed,
+            "matches": self.matches,
+            "rules": dict(self.stage.fired),
+            "ops": dict(self.after.ops),
+            "delta": self.delta,
+            "macs": [self.before.macs, self.after.macs],
+            "bytes": [self.before.bytes, self.after.bytes],
+            "parameter_bytes": [self.before.parameter_bytes, self.after.parameter_bytes],
+            "seconds": self.stage.seconds,
+            "remarks": [
+                {"rule": r.rule, "node": r.node, "condition": r.condition}
+                for r in self.stage.remarks
+            ],
+        }
+        return data | ({"numerics": _numerics_json(self.numerics)} if self.numerics else {})
+
+
+def _numerics_json(numerics: Numerics) -> dict[str, Any]:
+    exact = numerics.exact
+    return {
+        "error": numerics.error,
+        "error_from_source": numerics.from_source,
+        "failed": numerics.failed,
+        "exact": None
+        if exact is None
+        else {
+            "holds": exact.holds,
+            "void": exact.void,
+            "compared": exact.compared,
+            "differing": list(exact.differing),
+            "largest": exact.largest,
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A lowering with all its stages."""
+
+    source: Graph
+    pipeline: str
+    passes: tuple[TracedPass, ...]
+
+    @property
+    def result(self) -> Graph:
+        """The graph after the last pass."""
+        return self.passes[-1].stage.after if self.passes else self.source
+
+    @property
+    def stages(self) -> tuple[Graph, ...]:
+        """The source, then the graph after each pass."""
+        return (self.source, *(p.stage.after for p in self.passes))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`: what the passes did, without weights."""
+        return {
+            "graph": self.source.name,
+            "pipeline": self.pipeline,
+            "nodes": [len(g) for g in self.stages],
+            "passes": [p.to_json() for p in self.passes],
+        }
+
+
+def trace(
+    graph: Graph,
+    pipeline: Pipeline,
+    inputs: Mapping[str, Array] | None = None,
+    *,
+    numerics: bool = False,
+    seed: int = 0,
+    watch: Callable[[TracedPass], None] | None = None,
+) -> Trace:
+    """Lowers `graph` and keeps every stage.
+
+    With `inputs` (arrays by name), or with `numerics=True` (random ones from `seed`), the error of
+    each pass is measured. `watch` is called after each pass. Raises what `lower` raises.
+    """
+    done: list[TracedPass] = []
+    totals = [Totals.of(graph)]
+    watcher = None
+    if inputs is not None or numerics:
+        watcher = Watcher(graph, inputs if inputs is not None else seeded_inputs(graph, seed), seed)
+
+    def hook(stage: Stage) -> None:
+        totals.append(Totals.of(stage.after))
+        numbers = watcher.look(stage) if watcher is not None else None
+        done.append(TracedPass(len(done) + 1, stage, totals[-2], totals[-1], numbers))
+        if watch is not None:
+            watch(done[-1])
+
+    lower(graph, pipeline, hook)
+    return Trace(graph, pipeline_text(pipeline), tuple(done))
