@@ -20,8 +20,8 @@ from irconv.types import Array
 NEWEST = 26
 # these got element types only in a later version
 _TYPES_ONLY = (
-    "BitShift Cast Celu DepthToSpace DequantizeLinear Mod QuantizeLinear ReduceLogSum "
-    "ReduceLogSumExp SpaceToDepth"
+    "BitShift Cast Celu Compress DepthToSpace DequantizeLinear Einsum Mod OneHot QuantizeLinear "
+    "ReduceLogSum ReduceLogSumExp ReverseSequence SpaceToDepth Unique"
 )
 LATER = {"Range": 27} | dict.fromkeys(_TYPES_ONLY.split(), 28)
 # ops that came after NEWEST

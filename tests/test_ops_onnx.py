@@ -28,6 +28,8 @@ IMPORTED_AWAY = {"auto_pad": ("NOTSET", "VALID"), "training_mode": (0,), "output
 def native(vector: Vector) -> Op | None:
     """The native op of a vector's node, or None where the importer changes the node first."""
     attributes = {a.name: _plain(onnx.helper.get_attribute_value(a)) for a in vector.node.attribute}
+    if ops()[vector.node.op_type].random:
+        return None
     for key, allowed in IMPORTED_AWAY.items():
         if attributes.pop(key, allowed[0]) not in allowed:
             return None
@@ -35,6 +37,11 @@ def native(vector: Vector) -> Op | None:
         attributes["to"] = dtype_name(
             as_dtype(onnx.helper.tensor_dtype_to_np_dtype(attributes["to"]))
         )
+    if attributes.get("output_dtype") or attributes.get("precision"):
+        for key in ("output_dtype", "precision"):
+            if key in attributes:
+                dtype = onnx.helper.tensor_dtype_to_np_dtype(attributes[key])
+                attributes[key] = dtype_name(as_dtype(dtype))
     if vector.node.op_type == "ConstantOfShape" and "value" in attributes:
         value = numpy_helper.to_array(attributes["value"])
         attributes = {"value": value.item(), "dtype": dtype_name(value.dtype)}
