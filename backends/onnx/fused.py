@@ -1,0 +1,132 @@
+"""Fused nodes as the standard operators that they stand for, or each as one model-local function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from irconv.backends.onnx.records import (
+    DOMAIN,
+    Emitter,
+    FunctionEmitter,
+    Names,
+    OnnxFunction,
+    OnnxNode,
+    Operand,
+    Reference,
+    Site,
+)
+from irconv.listing import attribute_text
+from irconv.op import Op
+from irconv.ops.fused import FusedConv
+from irconv.types import TensorType
+
+# writes any op; given by the dispatcher, because an activation or a pool may be any of them
+Write = Callable[[Emitter, Site], tuple[str, ...]]
+_CONV_ATTRIBUTES = ("kernel_shape", "strides", "pads", "dilations", "group")
+
+
+def fused_conv(out: Emitter, site: Site, write: Write) -> tuple[str, ...]:
+    """FusedConv => Conv, Add, activation, pool."""
+    op = site.op
+    assert isinstance(op, FusedConv)
+    attributes = {key: getattr(op, key) for key in _CONV_ATTRIBUTES}
+    y = out.add("Conv", [site.operand(i) for i in range(3)], attributes)
+    between = op.conv_type(site.types)
+    y = epilogue(out, y, between, site.operand(3), op.activation, write)
+    return (y,) if op.pool is None else write(out, site.then(op.pool, y, between))
+
+
+def epilogue(
+    out: Emitter,
+    y: str,
+    t: TensorType,
+    residual: Operand,
+    activation: Op | None,
+    write: Write,
+) -> str:
+    """What follows a product of type `t`: plus the residual, then the activation."""
+    if residual is not None:
+        y = out.add("Add", [y, residual])
+    if activation is None:
+        return y
+    return write(out, Site(activation, (y,), (t,), (t,)))[0]
+
+
+def fused_matmul(out: Emitter, site: Site, write: Write) -> tuple[str, ...]:
+    """FusedMatMul => Gemm, or MatMul and Add; then Add and activation."""
+    op: Any = site.op
+    a, b, bias, residual = (site.operand(i) for i in range(4))
+    if site.type(0).rank == site.type(1).rank == 2 and (op.transA or op.transB or bias is not None):
+        attributes = {"transA": int(op.transA), "transB": int(op.transB)}
+        y = out.add("Gemm", [a, b, bias], attributes)
+    else:
+        a = _turned(out, a, site.type(0).rank) if op.transA else a
+        b = _turned(out, b, site.type(1).rank) if op.transB else b
+        y = out.add("MatMul", [a, b])
+        y = y if bias is None else out.add("Add", [y, bias])
+    return (epilogue(out, y, site.result(), residual, op.activation, write),)
+
+
+def _turned(out: Emitter, x: Operand, rank: int) -> str:
+    return out.transpose(x, (*range(rank - 2), rank - 1, rank - 2))
+
+
+class Functions:
+    """The model-local functions of a file: one for each different body."""
+
+    def __init__(self, opset: int) -> None:
+        self.opset = opset
+        self.names = Names()
+        self.made: dict[tuple[Any, ...], OnnxFunction] = {}
+
+    def call(
+        self, out: Emitter, site: Site, body: Callable[..., tuple[str, ...]], write: Write
+    ) -> tuple[str, ...]:
+        """The node as a call of its function."""
+        inner = FunctionEmitter(self.opset, Names())
+        formals = [name.strip(" ?") for name in site.op.operands.split(",")]
+        given = [None if v is None else formals[i] for i, v in enumerate(site.operands)]
+        inner.names.taken.update(formals)
+        inner.stem = "f"
+        results = body(inner, Site(site.op, tuple(given), site.types, site.results), write)
+        attributes = _free_attributes(inner.nodes) if isinstance(site.op, FusedConv) else {}
+        key = (_name(site.op), tuple(given), _text(inner.nodes), results)
+        if key not in self.made:
+            self.made[key] = OnnxFunction(
+                self.names.fresh(key[0]),
+                tuple(g for g in given if g is not None),
+                results,
+                tuple(attributes),
+                tuple(inner.nodes),
+            )
+        operands = [v for v in site.operands if v is not None]
+        name = self.made[key].name
+        return out.add_node(name, operands, attributes, len(results), domain=DOMAIN)
+
+
+def _free_attributes(nodes: list[OnnxNode]) -> dict[str, Any]:
+    """Takes the convolution's attributes out of the body: the call gives them."""
+    conv = next(node for node in nodes if node.op_type == "Conv")
+    given = conv.attributes
+    kinds = {key: "INTS" if isinstance(value, tuple) else "INT" for key, value in given.items()}
+    conv.attributes = {key: Reference(key, kind) for key, kind in kinds.items()}
+    return given
+
+
+def _name(op: Any) -> str:
+    parts = [op.name, *(p.name for p in (op.activation, getattr(op, "pool", None)) if p)]
+    return ".".join(parts)
+
+
+def _text(nodes: list[OnnxNode]) -> str:
+    return "\n".join(
+        f"{n.outputs} = {n.op_type} {n.inputs} {sorted((k, _shown(v)) for k, v in n.attributes.items())}"
+        for n in nodes
+    )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Reference):
+        return f"@{value.name}"
+    return value.tobytes().hex() if hasattr(value, "tobytes") else attribute_text(value)

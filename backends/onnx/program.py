@@ -1,0 +1,167 @@
+"""The backend: the program that onnxruntime runs, and the export to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+import irconv
+from irconv.backend import Options
+from irconv.backends.onnx import sessions
+from irconv.backends.onnx.comparing import Verdict, compare
+from irconv.backends.onnx.emit import emit
+from irconv.backends.onnx.proto import Model, model_of
+from irconv.backends.onnx.saving import save
+from irconv.backends.onnx.sessions import LacksOp, Run
+from irconv.backends.onnx.standard import OPSETS
+from irconv.dim import known
+from irconv.errors import BackendError, ExportError, printable
+from irconv.export import DEFAULT_OPSET, Exported
+from irconv.graph import Graph
+from irconv.report import Memory, Report, node_report
+from irconv.types import Array
+
+KERNEL = "onnxruntime"
+
+
+@dataclass
+class OnnxProgram:
+    """A graph as an ONNX model in an onnxruntime session."""
+
+    graph: Graph
+    model: Model
+    run: Run
+    report: Report
+
+    @property
+    def source(self) -> str:
+        """The model in ONNX's text form; big weights by name only."""
+        import onnx.printer
+
+        return str(onnx.printer.to_text(self.model.proto))
+
+    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
+        named = {v.name: a for v, a in zip(self.graph.inputs, arrays, strict=True)}
+        return self.run(named)
+
+
+class Onnx:
+    """Exports the graph to ONNX and runs it with onnxruntime."""
+
+    name: ClassVar[str] = "onnx"
+    default_pipeline: ClassVar[str] = ""
+
+    def unavailable(self) -> str | None:
+        missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+        return f"{' and '.join(missing)} cannot be imported" if missing else None
+
+    def compile(self, graph: Graph, options: Options, pipeline: str) -> OnnxProgram:
+        """The program at the lowest opset from 17 on that can say every op."""
+        model = _lowest(graph)
+        try:
+            run = sessions.open_session(model, options.threads)
+        except LacksOp as lack:
+            raise BackendError("onnxruntime lacks an op of this graph", got=lack) from lack
+        memory = Memory(
+            weights=sum(known(v.tensor_type.nbytes) for v in graph.parameters.values()),
+            outputs=sum(known(v.tensor_type.nbytes) for v in graph.outputs),
+        )
+        nodes = tuple(node_report(node, KERNEL) for node in graph)
+        report = Report(
+            self.name, pipeline, options.precision, options.threads, (), nodes, memory, 0.0
+        )
+        return OnnxProgram(graph, model, run, report)
+
+    def export(
+        self,
+        graph: Graph,
+        path: Path,
+        *,
+        opset: int = DEFAULT_OPSET,
+        inputs: Mapping[str, Any] | Sequence[Any] | None = None,
+        functions: bool = False,
+        external_data: bool | None = None,
+        check: bool = True,
+        pipeline: str = "",
+    ) -> Exported:
+        """Writes the graph; see `irconv.export.export_onnx`."""
+        if opset not in OPSETS:
+            raise ExportError(
+                "the opset is not supported",
+                expected=f"{OPSETS[0]} to {OPSETS[-1]}",
+                got=printable(opset),
+                hint="onnxruntime reads none newer" if opset > OPSETS[-1] else None,
+            )
+        model = model_of(emit(graph, opset, functions))
+        verdicts: list[Verdict] = []
+
+        def examine(draft: Path) -> Mapping[str, str]:
+            _check_file(draft)
+            verdict = Verdict(None, "nothing")
+            if check:
+                verdict = compare(graph, model, str(draft), inputs)
+            verdicts.append(verdict)
+            return _metadata(pipeline, verdict)
+
+        total = save(model, path, external_data, examine)
+        (verdict,) = verdicts
+        return Exported(
+            path,
+            total,
+            opset,
+            int(model.proto.ir_version),
+            verdict.error,
+            verdict.runtime,
+            verdict.batches,
+            verdict.notes,
+        )
+
+
+def _lowest(graph: Graph) -> Model:
+    first: ExportError | None = None
+    for opset in OPSETS:
+        if opset < DEFAULT_OPSET:
+            continue
+        try:
+            return model_of(emit(graph, opset))
+        except ExportError as error:
+            first = first or error
+    raise BackendError(f"ONNX cannot say this graph: {first}") from first
+
+
+def _check_file(draft: Path) -> None:
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(draft), full_check=True)
+    except Exception as error:
+        raise ExportError("ONNX's checker refuses the model", got=printable(error, 400)) from error
+
+
+def _metadata(pipeline: str, verdict: Verdict) -> dict[str, str]:
+    found = {
+        "irconv.version": irconv.__version__,
+        "irconv.pipeline": pipeline,
+        "irconv.checked_with": verdict.runtime,
+        "irconv.reference": "irconv.interpret, float32",
+    }
+    if verdict.error is not None:
+        found["irconv.error"] = rounded_up(verdict.error)
+        found["irconv.batches"] = " ".join(map(str, verdict.batches))
+    if verdict.notes:
+        found["irconv.notes"] = "; ".join(verdict.notes)
+    return found
+
+
+def rounded_up(error: float) -> str:
+    """`error` in one digit, rounded up: 3.2e-07 is `4e-07`."""
+    if not error:
+        return "0"
+    exponent = int(np.floor(np.log10(error)))
+    digit = int(np.ceil(error / 10.0**exponent - 1e-9))
+    return f"{digit}e{exponent:+03d}" if digit < 10 else f"1e{exponent + 1:+03d}"
