@@ -1,3 +1,25 @@
-"""The CPU backend: kernels compiled by Numba around one register-blocked micro-kernel."""
+"""Runs graphs on the CPU with kernels compiled by Numba."""
 
 from __future__ import annotations
+
+from typing import ClassVar
+
+from irconv.backend import Options
+from irconv.backends.numba_cpu.assemble import assemble
+from irconv.backends.numba_cpu.program import CpuProgram
+from irconv.graph import Graph
+
+
+class NumbaCpu:
+    """Runs graphs on the CPU with kernels compiled by Numba."""
+
+    name: ClassVar[str] = "numba_cpu"
+    default_pipeline: ClassVar[str] = "canonicalize,fold,fold_batchnorm,fuse,canonicalize"
+
+    def unavailable(self) -> str | None:
+        """Nothing is missing: Numba is a dependency of irconv."""
+        return None
+
+    def compile(self, graph: Graph, options: Options, pipeline: str) -> CpuProgram:
+        """The program of a graph that was lowered already."""
+        return assemble(graph, options, pipeline)

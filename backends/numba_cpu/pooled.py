@@ -56,7 +56,7 @@ def _pool_segment(
         pointer(step[slots.Y], scratch),
         image * step[slots.Y_IMAGE] + group * rows * size + plane * height * width,
     )
-    _start(step, y, size, channels, pooled_rows)
+    start_pool(step, y, size, channels, pooled_rows)
     stride, dilation = step[slots.POOL_STRIDE_H], step[slots.POOL_DILATION_H]
     top = pooled_rows[0] * stride - step[slots.POOL_PAD_H]
     bottom = (
@@ -83,13 +83,13 @@ def _pool_segment(
                     scratch,
                     (channel - channels[0]) * (band[1] - band[0]) * step[slots.OUT_W],
                 )
-                _pool_band(step, source, band, at(y, channel * size), pooled_rows)
+                pool_band(step, source, band, at(y, channel * size), pooled_rows)
     if step[slots.POOL_KIND] != slots.MAX:
-        _divide(step, y, size, channels, plane, pooled_rows)
+        divide_pool(step, y, size, channels, plane, pooled_rows)
 
 
 @compiled_part
-def _start(step: Any, y: Any, size: Any, channels: Any, pooled_rows: Any) -> None:
+def start_pool(step: Any, y: Any, size: Any, channels: Any, pooled_rows: Any) -> None:
     width = step[slots.POOLED_W]
     zero = number(-1e400, y) if step[slots.POOL_KIND] == slots.MAX else number(0.0, y)
     for channel in range(channels[0], channels[1]):
@@ -147,7 +147,7 @@ def _convolve_band(
 
 
 @compiled_part
-def _pool_band(step: Any, source: Any, band: Any, y: Any, pooled_rows: Any) -> None:
+def pool_band(step: Any, source: Any, band: Any, y: Any, pooled_rows: Any) -> None:
     """One channel of a band into all output rows that read it."""
     stride, dilation = step[slots.POOL_STRIDE_H], step[slots.POOL_DILATION_H]
     width = step[slots.POOLED_W]
@@ -191,7 +191,7 @@ def _take_largest(y: Any, line: Any, first: Any, end: Any, stride: Any) -> None:
 
 
 @compiled_part
-def _divide(step: Any, y: Any, size: Any, channels: Any, plane: Any, pooled_rows: Any) -> None:
+def divide_pool(step: Any, y: Any, size: Any, channels: Any, plane: Any, pooled_rows: Any) -> None:
     """Turn the sums into averages over the window, or over what of it lies inside."""
     inside = step[slots.POOL_KIND] == slots.AVERAGE_INSIDE
     deep = _window(

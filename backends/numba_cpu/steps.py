@@ -93,7 +93,7 @@ def _three(values: Ints, fill: int) -> Ints:
     return (fill,) * (3 - len(values)) + tuple(values)
 
 
-def _axes(name: str, values: Ints, fill: int) -> dict[str, int]:
+def axes(name: str, values: Ints, fill: int) -> dict[str, int]:
     padded = _three(values, fill)
     return {f"{name}_{axis}": int(v) for axis, v in zip("DHW", padded, strict=True)}
 
@@ -128,10 +128,10 @@ def _conv_sizes(geometry: ConvGeometry, images: int, flat: bool) -> dict[str, in
     if flat:
         image = out = (prod(out),)
     rank = len(image)
-    sizes |= _axes("IN", image, 1) | _axes("OUT", out, 1)
-    sizes |= _axes("KERNEL", kernel[:rank], 1) | _axes("STRIDE", geometry.strides[:rank], 1)
-    sizes |= _axes("DILATION", geometry.dilations[:rank], 1)
-    return sizes | _axes("PAD", geometry.pads[: len(kernel)][:rank], 0)
+    sizes |= axes("IN", image, 1) | axes("OUT", out, 1)
+    sizes |= axes("KERNEL", kernel[:rank], 1) | axes("STRIDE", geometry.strides[:rank], 1)
+    sizes |= axes("DILATION", geometry.dilations[:rank], 1)
+    return sizes | axes("PAD", geometry.pads[: len(kernel)][:rank], 0)
 
 
 def is_product(geometry: ConvGeometry) -> bool:
@@ -218,9 +218,9 @@ def pooled_convolution(
         "SEGMENTS": segments,
     }
     rank = len(pool.kernel)
-    sizes |= _axes("POOLED", pool.out, 1) | _axes("POOL", pool.kernel, 1)
-    sizes |= _axes("POOL_STRIDE", pool.strides, 1) | _axes("POOL_DILATION", pool.dilations, 1)
-    sizes |= _axes("POOL_PAD", pool.pads[:rank], 0) | _axes("POOL_END", pool.pads[rank:], 0)
+    sizes |= axes("POOLED", pool.out, 1) | axes("POOL", pool.kernel, 1)
+    sizes |= axes("POOL_STRIDE", pool.strides, 1) | axes("POOL_DILATION", pool.dilations, 1)
+    sizes |= axes("POOL_PAD", pool.pads[:rank], 0) | axes("POOL_END", pool.pads[rank:], 0)
     scratch = _round_up(block * band * out_w, dtype) + whole.scratch + LINE // dtype.itemsize
     return Step("convolve_pool", dtype, parts, scratch, sizes, epilogue, convolve_pool)
 
@@ -289,7 +289,7 @@ def transposed_convolution(
         "COLUMN_BLOCK": product_step.sizes["COLUMN_BLOCK"],
         "ROW_BLOCK": block,
     }
-    sizes |= _axes("IN", geometry.out, 1) | _axes("OUT", geometry.image, 1)
+    sizes |= axes("IN", geometry.out, 1) | axes("OUT", geometry.image, 1)
     scratch = _round_up(block * taps * pixels, dtype) + product_step.scratch
     return Step(
         "convolve_transposed",

@@ -57,13 +57,13 @@ def convolve_transposed(step: Any, like: Any, part: Any, parts: Any) -> None:
                 panels,
             )
         for row in range(top, bottom):
-            _gather_channel(
+            gather_channel(
                 step, at(scratch, (row - top) * taps * pixels), image, group * rows + row
             )
 
 
 @compiled_part
-def _gather_channel(step: Any, columns: Any, image: Any, channel: Any) -> None:
+def gather_channel(step: Any, columns: Any, image: Any, channel: Any) -> None:
     """Add the products of one output channel into it, then its epilogue."""
     out = step[slots.OUT_D] * step[slots.OUT_H] * step[slots.OUT_W]
     y = at(pointer(step[slots.Y], columns), image * step[slots.Y_IMAGE] + channel * out)

@@ -1,0 +1,141 @@
+"""Binds products with the matrix of a convolution, from its index."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from irconv.backends.numba_cpu import packing, slots, steps
+from irconv.backends.numba_cpu.activations import pass_code
+from irconv.backends.numba_cpu.binders.epilogue import epilogue
+from irconv.backends.numba_cpu.binders.kind import Binder, float_type, operand, shape_of, source
+from irconv.backends.numba_cpu.indexed import OUT, PIXELS, TABLE, TAPS, literal_product, tap_product
+from irconv.backends.numba_cpu.launch import Launch, engine, plain
+from irconv.backends.numba_cpu.tiles import ROWS
+from irconv.graph import Node, Value
+from irconv.matrix import SharedMatrix
+from irconv.op import Op
+from irconv.ops.sparse import SparseMatMul
+from irconv.types import Array
+
+
+def bind_sparse(node: Node, threads: int) -> list[Launch] | None:
+    """SparseMatMul, by the form of the matrix; its weights and index must be constants."""
+    op, dtype, matrix = node.op, float_type(node), operand(node, 0).producer
+    assert isinstance(op, SparseMatMul)
+    bias, ending = node.operand(2), epilogue(op.activation)
+    if matrix is None or dtype is None or ending is None or (bias and bias.array is None):
+        return None
+    parts = [v.array for v in matrix.operands if v is not None]
+    if any(array is None for array in parts):
+        return None
+    (shared,) = matrix.op.run(parts)
+    assert isinstance(shared, SharedMatrix)
+    if shared.type.form == "tap":
+        launch = _tap(node, shared, dtype, threads, ending)
+        if launch is not None:
+            return [launch]
+        # an index that no table of taps can hold: a tap twice in one row
+        shared = shared.literal()
+    return [_literal(node, shared, dtype, ending)]
+
+
+def _tap(
+    node: Node, matrix: SharedMatrix, dtype: np.dtype[Any], threads: int, ending: steps.Epilogue
+) -> Launch | None:
+    table = tap_table(matrix)
+    if table is None:
+        return None
+    x, bias = operand(node, 1), node.operand(2)
+    geometry, kind = matrix.type.geometry, matrix.type
+    blocks = matrix.weights.reshape(
+        geometry.group, geometry.out_channels // geometry.group, -1, geometry.taps
+    )
+    if kind.transposed:
+        blocks = blocks.swapaxes(1, 2)
+    group, rows, channels, taps = blocks.shape
+    packed = packing.pack_rows(
+        np.ascontiguousarray(blocks.swapaxes(2, 3)).reshape(group, rows, -1),
+        ROWS,
+        steps.depth_block(taps * channels, dtype),
+    )
+    packed_bias = None
+    if bias is not None and bias.array is not None:
+        packed_bias = packing.pack_bias(bias.array, group, ROWS)
+    columns = kind.rows // kind.channels
+    sizes = {
+        "IMAGES": shape_of(x)[0],
+        "GROUPS": group,
+        "CHANNELS": channels,
+        "ROWS": rows,
+        "DEPTH_BLOCK": steps.depth_block(taps * channels, dtype),
+        slot_name(TAPS): taps,
+        slot_name(PIXELS): kind.columns // (group * channels),
+        slot_name(OUT): columns,
+    }
+    scratch = sizes["DEPTH_BLOCK"] * steps.panel_width(dtype) + steps.LINE
+    step = steps.Step("tap_product", dtype, threads, scratch, sizes, ending, tap_product)
+    sources: dict[str, Value | Array | None] = {
+        "X": source(x),
+        "WEIGHTS": packed,
+        "BIAS": packed_bias,
+        "RESIDUAL": _residual(node),
+        "Y": node.result,
+        slot_name(TABLE): table,
+    }
+    return engine(step, **sources)
+
+
+def slot_name(place: int) -> str:
+    """The name of a slot."""
+    return next(name for name, value in vars(slots).items() if value == place and name.isupper())
+
+
+def tap_table(matrix: SharedMatrix) -> Array | None:
+    """[taps, rows] int32: the column that each (tap, row) of the index reads, -1 where none.
+
+    None where a row of the index has the same tap twice.
+    """
+    rows = np.repeat(np.arange(len(matrix.indptr) - 1), np.diff(matrix.indptr))
+    table = np.full((matrix.type.geometry.taps, len(matrix.indptr) - 1), -1, np.int32)
+    if len(np.unique(matrix.entries.astype(np.int64) * table.shape[1] + rows)) < len(rows):
+        return None
+    table[matrix.entries, rows] = matrix.columns
+    return table
+
+
+def _literal(
+    node: Node, matrix: SharedMatrix, dtype: np.dtype[Any], ending: steps.Epilogue
+) -> Launch:
+    x, bias = operand(node, 1), node.operand(2)
+    nothing = np.zeros(0, dtype)
+    residual = _residual(node)
+    sources: list[Value | Array] = [
+        node.result,
+        source(x),
+        np.ascontiguousarray(matrix.weights),
+        bias.array if bias is not None and bias.array is not None else nothing,
+        residual if residual is not None else nothing,
+        matrix.indptr,
+        matrix.columns,
+        matrix.entries,
+    ]
+    finish = 0
+    if ending.activation is not None:
+        finish = pass_code(ending.activation, dtype)
+    rows, columns = matrix.shape
+    numbers: tuple[int | float, ...] = (
+        finish, shape_of(x)[0], rows, columns, rows // matrix.type.channels,
+        float(max(ending.low, -inf)), float(min(ending.high, inf)), ending.alpha, ending.beta,
+    )
+    return plain("literal_product", literal_product, dtype, tuple(sources), numbers)
+
+
+def _residual(node: Node) -> Value | Array | None:
+    value = node.operand(3)
+    return source(value) if value is not None else None
+
+
+BINDERS: dict[type[Op], Binder] = {SparseMatMul: bind_sparse}

@@ -1,0 +1,134 @@
+"""Runs a table of steps without returning to Python, by one thread or several."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from irconv.backends.numba_cpu import native
+from irconv.backends.numba_cpu.pointers import at, call
+from irconv.types import Array
+
+SPINS = 1 << 14  # some 100 us; after this a waiting thread yields its core at each look
+
+_ENTRY = ctypes.CFUNCTYPE(None, *(ctypes.c_void_p,) * 2, *(ctypes.c_int64,) * 3, ctypes.c_void_p)
+
+
+@intrinsic
+def _arrive(typing: Any, counter: Any) -> Any:
+    """`_arrive(counter)`: adds 1 to *counter, after all writes before it."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.atomic_rmw("add", args[0], ir.Constant(ir.IntType(64), 1), "acq_rel")
+        return context.get_dummy_value()
+
+    return types.none(counter), generate
+
+
+@intrinsic
+def _count(typing: Any, counter: Any) -> Any:
+    """`_count(counter)`: *counter, before all reads after it."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load_atomic(args[0], "acquire", 8)
+
+    return types.int64(counter), generate
+
+
+@intrinsic
+def _yield_core(typing: Any) -> Any:
+    """`_yield_core()`: lets another thread have this core."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.IntType(32), [])
+        function = builder.module.globals.get("sched_yield")
+        if function is None:
+            function = ir.Function(builder.module, kind, "sched_yield")
+        builder.call(function, [])
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
+def drive(table: Any, starts: Any, count: Any, part: Any, parts: Any, counter: Any) -> None:
+    """Runs steps 0 .. count of the table as `part` of `parts`; all parts meet after each step."""
+    for i in range(count):
+        step = at(table, starts[i])
+        call(step[0], step, table, part, parts)
+        if parts > 1:
+            _arrive(counter)
+            spins = 0
+            while _count(counter) < (i + 1) * parts:
+                spins += 1
+                if spins > SPINS:
+                    _yield_core()
+
+
+def _code() -> int:
+    words = types.CPointer(types.int64)
+    whole = types.int64
+    return native.compiled(drive, (words, words, whole, whole, whole, words))
+
+
+@dataclass
+class _Workers:
+    """The threads that help with a run; idle they sleep. One run at a time has them."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    pool: ThreadPoolExecutor | None = None
+    size: int = 0
+    process: int = 0
+
+    def of(self, count: int) -> ThreadPoolExecutor:
+        """At least `count` threads of this process (a fork has none of its parent's)."""
+        if self.pool is None or self.size < count or self.process != os.getpid():
+            self.pool = ThreadPoolExecutor(count, thread_name_prefix="irconv")
+            self.size, self.process = count, os.getpid()
+        return self.pool
+
+
+_workers = _Workers()
+
+
+def _renew_after_fork() -> None:
+    global _workers  # noqa: PLW0603 - a lock held by a thread that the fork did not copy
+    _workers = _Workers()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_after_fork)
+
+
+def run_steps(table: Array, starts: Array, threads: int) -> None:
+    """Runs the steps that begin at `starts` in the int64 `table`, by at most `threads` threads.
+
+    Where other calls have the helping threads, this one runs alone: every kernel takes any
+    number of parts up to the one its scratch was sized for.
+    """
+    entry = _ENTRY(_code())
+    first, begins, count = table.ctypes.data, starts.ctypes.data, len(starts)
+    workers = _workers
+    if threads == 1 or not workers.lock.acquire(blocking=False):
+        entry(first, begins, count, 0, 1, None)
+        return
+    try:
+        counter = np.zeros(8, np.int64)
+        meet = counter.ctypes.data
+        helpers = [
+            workers.of(threads - 1).submit(entry, first, begins, count, part, threads, meet)
+            for part in range(1, threads)
+        ]
+        entry(first, begins, count, 0, threads, meet)
+        for helper in helpers:
+            helper.result()
+    finally:
+        workers.lock.release()
