@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from irconv.backends.numba_cpu import slots
-from irconv.backends.numba_cpu.im2col import copy_line
 from irconv.backends.numba_cpu.jit import compiled_part
 from irconv.backends.numba_cpu.limits import clamp
+from irconv.backends.numba_cpu.lines import clear, copy_lines, inside
 from irconv.backends.numba_cpu.pointers import (
     address,
     at,
@@ -88,37 +88,27 @@ def _write_table(step: Any, size: Any, table: Any) -> None:
 @compiled_part
 def _split(step: Any, source: Any, size: Any, phases: Any) -> None:
     """Write the phases of one padded channel."""
+    in_h, in_w = step[slots.IN_H], step[slots.IN_W]
     stride_h, stride_w = step[slots.STRIDE_H], step[slots.STRIDE_W]
-    run = size[0] * size[1] * size[2]
+    lines, pitch = size[1], size[2]
     for phase in range(step[slots.STRIDE_D] * stride_h * stride_w):
-        a = phase // (stride_h * stride_w)
-        b = phase // stride_w % stride_h
+        shift_h = phase // stride_w % stride_h - step[slots.PAD_H]
+        shift_w = phase % stride_w - step[slots.PAD_W]
+        top, bottom = inside(shift_h, stride_h, in_h, lines)
+        low, high = inside(shift_w, stride_w, in_w, pitch)
         for z in range(size[0]):
-            for y in range(size[1]):
-                _split_line(
-                    step,
-                    source,
-                    (
-                        z * step[slots.STRIDE_D] + a - step[slots.PAD_D],
-                        y * stride_h + b - step[slots.PAD_H],
-                        phase % stride_w - step[slots.PAD_W],
-                    ),
-                    at(phases, phase * run + (z * size[1] + y) * size[2]),
-                    size[2],
-                )
-
-
-@compiled_part
-def _split_line(step: Any, source: Any, place: Any, target: Any, count: Any) -> None:
-    in_h, in_w, stride = step[slots.IN_H], step[slots.IN_W], step[slots.STRIDE_W]
-    if place[0] < 0 or place[0] >= step[slots.IN_D] or place[1] < 0 or place[1] >= in_h:
-        for x in range(count):
-            target[x] = number(0.0, target)
-        return
-    start = at(source, (place[0] * in_h + place[1]) * in_w + place[2])
-    low = max((-place[2] + stride - 1) // stride, 0)
-    high = min((in_w - place[2] + stride - 1) // stride, count)
-    copy_line(target, start, stride, low, high, count)
+            deep = z * step[slots.STRIDE_D] + phase // (stride_h * stride_w) - step[slots.PAD_D]
+            target = at(phases, (phase * size[0] + z) * lines * pitch)
+            if deep < 0 or deep >= step[slots.IN_D]:
+                clear(target, lines * pitch)
+                continue
+            clear(target, top * pitch)
+            start = (deep * in_h + top * stride_h + shift_h) * in_w + shift_w
+            copy_lines(
+                at(target, top * pitch), pitch, at(source, start), stride_h * in_w, bottom - top,
+                stride_w, low, high, pitch,
+            )  # fmt: skip
+            clear(at(target, bottom * pitch), (lines - bottom) * pitch)
 
 
 @compiled_part
@@ -135,26 +125,31 @@ def _convolve_plane(
 ) -> None:
     """One output channel: the sums of all its pixels, then the epilogue into y."""
     out_d, out_h, out_w = step[slots.OUT_D], step[slots.OUT_H], step[slots.OUT_W]
+    low, high = (
+        number(double_bits(step[slots.LOW]), sums),
+        number(double_bits(step[slots.HIGH]), sums),
+    )
     bias = number(0.0, sums)
     if step[slots.BIAS] != 0:
         bias = pointer(step[slots.BIAS], sums)[channel]
+    bounds = (low, high)
+    if step[slots.RESIDUAL] != 0:
+        bounds = (number(-1e400, sums), number(1e400, sums))
     used = ((out_d - 1) * size[1] + out_h - 1) * size[2] + out_w
     for i in range(0, used, WIDE * lanes(sums)):
-        shifted_sum(at(sums, i), at(phases, i), weights, table, taps, bias)
+        shifted_sum(at(sums, i), at(phases, i), weights, table, taps, bias, bounds[0], bounds[1])
     out = out_d * out_h * out_w
     y = at(pointer(step[slots.Y], sums), image * step[slots.Y_IMAGE] + channel * out)
-    start = (image * step[slots.GROUPS] * step[slots.ROWS] + channel) * out
-    residual = at(pointer(step[slots.RESIDUAL], sums), start)
     for z in range(out_d):
-        for row in range(out_h):
-            line = (z * out_h + row) * out_w
-            _finish_line(
-                step,
-                at(sums, (z * size[1] + row) * size[2]),
-                at(y, line),
-                at(residual, line),
-                out_w,
-            )
+        copy_lines(
+            at(y, z * out_h * out_w), out_w, at(sums, z * size[1] * size[2]), size[2], out_h,
+            1, 0, out_w, out_w,
+        )  # fmt: skip
+    if step[slots.RESIDUAL] != 0:
+        start = (image * step[slots.GROUPS] * step[slots.ROWS] + channel) * out
+        residual = at(pointer(step[slots.RESIDUAL], sums), start)
+        for i in range(out):
+            y[i] = clamp(y[i] + residual[i], low, high)
     if step[slots.FINISH] != 0:
         call(
             step[slots.FINISH],
@@ -165,13 +160,3 @@ def _convolve_plane(
             number(double_bits(step[slots.ALPHA]), y),
             number(double_bits(step[slots.BETA]), y),
         )
-
-
-@compiled_part
-def _finish_line(step: Any, sums: Any, y: Any, residual: Any, count: Any) -> None:
-    low, high = number(double_bits(step[slots.LOW]), y), number(double_bits(step[slots.HIGH]), y)
-    if step[slots.RESIDUAL] != 0:
-        for x in range(count):
-            sums[x] += residual[x]
-    for x in range(count):
-        y[x] = clamp(sums[x], low, high)

@@ -6,7 +6,8 @@ from typing import Any
 
 from irconv.backends.numba_cpu import slots
 from irconv.backends.numba_cpu.jit import compiled_part
-from irconv.backends.numba_cpu.pointers import at, lanes, move_lanes, number, pointer
+from irconv.backends.numba_cpu.lines import clear, copy_lines, inside
+from irconv.backends.numba_cpu.pointers import at, pointer
 from irconv.backends.numba_cpu.work import share
 
 
@@ -43,34 +44,21 @@ def im2col(step: Any, like: Any, part: Any, parts: Any) -> None:
 @compiled_part
 def _write_row(step: Any, source: Any, offsets: Any, target: Any) -> None:
     """One channel of an image, shifted by one tap."""
-    in_d, in_h, in_w = step[slots.IN_D], step[slots.IN_H], step[slots.IN_W]
-    out_h, out_w, stride = step[slots.OUT_H], step[slots.OUT_W], step[slots.STRIDE_W]
-    shift = offsets[2]
-    low, high = max((-shift + stride - 1) // stride, 0), (in_w - shift + stride - 1) // stride
-    high = min(high, out_w)
+    in_h, in_w = step[slots.IN_H], step[slots.IN_W]
+    out_h, out_w = step[slots.OUT_H], step[slots.OUT_W]
+    stride, stride_h = step[slots.STRIDE_W], step[slots.STRIDE_H]
+    low, high = inside(offsets[2], stride, in_w, out_w)
+    top, bottom = inside(offsets[1], stride_h, in_h, out_h)
     for z in range(step[slots.OUT_D]):
         from_z = z * step[slots.STRIDE_D] + offsets[0]
-        for y in range(out_h):
-            from_y = y * step[slots.STRIDE_H] + offsets[1]
-            line = at(target, (z * out_h + y) * out_w)
-            if from_z < 0 or from_z >= in_d or from_y < 0 or from_y >= in_h:
-                for x in range(out_w):
-                    line[x] = number(0.0, line)
-            else:
-                start = at(source, (from_z * in_h + from_y) * in_w + shift)
-                copy_line(line, start, stride, low, high, out_w)
-
-
-@compiled_part
-def copy_line(target: Any, source: Any, stride: Any, low: Any, high: Any, count: Any) -> None:
-    """target[i] = source[i * stride] for low <= i < high, else 0, for i < count."""
-    size = lanes(target)
-    if stride == 1:
-        for v in range(0, count, size):
-            move_lanes(1, at(target, v), at(source, v), low - v, high - v, count - v)
-    elif stride == 2:
-        for v in range(0, count, size):
-            move_lanes(2, at(target, v), at(source, 2 * v), low - v, high - v, count - v)
-    else:
-        for i in range(count):
-            target[i] = source[i * stride] if low <= i < high else number(0.0, target)
+        plane = at(target, z * out_h * out_w)
+        if from_z < 0 or from_z >= step[slots.IN_D]:
+            clear(plane, out_h * out_w)
+            continue
+        clear(plane, top * out_w)
+        line = (from_z * in_h + top * stride_h + offsets[1]) * in_w + offsets[2]
+        copy_lines(
+            at(plane, top * out_w), out_w, at(source, line), stride_h * in_w, bottom - top,
+            stride, low, high, out_w,
+        )  # fmt: skip
+        clear(at(plane, bottom * out_w), (out_h - bottom) * out_w)

@@ -82,13 +82,21 @@ class TileEmitter:
                 self._epilogue(arg, tile, self._edge_masks(arg.columns))
 
     def emit_shifted(
-        self, target: Any, source: Any, weights: Any, table: Any, taps: Any, start: Any
+        self,
+        target: Any,
+        source: Any,
+        weights: Any,
+        table: Any,
+        taps: Any,
+        start: Any,
+        low: Any,
+        high: Any,
     ) -> None:
         """One row: start + sum over t of weights[t] * source[table[t] ...] into the target."""
         builder = self.builder
         before = builder.block
         head, after = builder.append_basic_block("tap"), builder.append_basic_block("tap.end")
-        first = self.splat(start)
+        first, bounds = self.splat(start), (self.splat(low), self.splat(high))
         builder.branch(head)
         builder.position_at_end(head)
         t = builder.phi(_I64)
@@ -108,7 +116,7 @@ class TileEmitter:
         builder.cbranch(builder.icmp_signed("<", following, taps), head, after)
         builder.position_at_end(after)
         for j, total in enumerate(totals):
-            self._store(total, self._column(target, j))
+            self._store(self._clamp(total, *bounds), self._column(target, j))
 
     def _column(self, base: Any, j: int) -> Any:
         """The place of vector `j` of a row."""

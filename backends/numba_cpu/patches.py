@@ -6,7 +6,8 @@ from typing import Any
 
 from irconv.backends.numba_cpu import slots
 from irconv.backends.numba_cpu.jit import compiled_part
-from irconv.backends.numba_cpu.pointers import at, lanes, move_lanes, number
+from irconv.backends.numba_cpu.lines import copy_lines, inside
+from irconv.backends.numba_cpu.pointers import at
 
 
 @compiled_part
@@ -65,81 +66,9 @@ def _pack_run(
             - step[slots.PAD_H]
         )
         x = place[2] * stride + (tap - line * kernel_w) * step[slots.DILATION_W] - step[slots.PAD_W]
-        low, high = (
-            max((-x + stride - 1) // stride, 0),
-            min((in_w - x + stride - 1) // stride, count),
-        )
+        low, high = inside(x, stride, in_w, count)
         if z < 0 or z >= in_d or y < 0 or y >= in_h:
             low, high = 0, 0
         source = at(image, channel * plane + (z * in_h + y) * in_w + x)
-        _copy_lanes(
-            at(target, done * width), width, source, plane, copies, stride, low, high, count
-        )
+        copy_lines(at(target, done * width), width, source, plane, copies, stride, low, high, count)
         done += copies
-
-
-@compiled_part
-def _copy_lanes(
-    target: Any,
-    target_step: Any,
-    source: Any,
-    source_step: Any,
-    copies: Any,
-    stride: Any,
-    low: Any,
-    high: Any,
-    count: Any,
-) -> None:
-    """For each of `copies` channels: `count` lanes, of which low .. high come from the source."""
-    size = lanes(target)
-    if stride == 1 and count > size:
-        _copy_wide(target, target_step, source, source_step, copies, low, high, count)
-    elif stride == 1:
-        for c in range(copies):
-            move_lanes(
-                1, at(target, c * target_step), at(source, c * source_step), low, high, count
-            )
-    elif stride == 2:
-        for v in range(0, count, size):
-            to, start = at(target, v), at(source, 2 * v)
-            for c in range(copies):
-                move_lanes(
-                    2,
-                    at(to, c * target_step),
-                    at(start, c * source_step),
-                    low - v,
-                    high - v,
-                    count - v,
-                )
-    else:
-        for c in range(copies):
-            to, start = at(target, c * target_step), at(source, c * source_step)
-            for i in range(count):
-                to[i] = start[i * stride] if low <= i < high else number(0.0, to)
-
-
-@compiled_part
-def _copy_wide(
-    target: Any,
-    target_step: Any,
-    source: Any,
-    source_step: Any,
-    copies: Any,
-    low: Any,
-    high: Any,
-    count: Any,
-) -> None:
-    """`_copy_lanes` for stride 1 and up to three vectors, all of a channel before the next."""
-    size = lanes(target)
-    for c in range(copies):
-        to, start = at(target, c * target_step), at(source, c * source_step)
-        move_lanes(1, to, start, low, high, count)
-        move_lanes(1, at(to, size), at(start, size), low - size, high - size, count - size)
-        move_lanes(
-            1,
-            at(to, 2 * size),
-            at(start, 2 * size),
-            low - 2 * size,
-            high - 2 * size,
-            count - 2 * size,
-        )

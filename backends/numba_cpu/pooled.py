@@ -90,6 +90,7 @@ def _pool_segment(
 
 @compiled_part
 def start_pool(step: Any, y: Any, size: Any, channels: Any, pooled_rows: Any) -> None:
+    """Put what the pool folds into where it begins: -inf, or 0 for a sum."""
     width = step[slots.POOLED_W]
     zero = number(-1e400, y) if step[slots.POOL_KIND] == slots.MAX else number(0.0, y)
     for channel in range(channels[0], channels[1]):

@@ -15,11 +15,19 @@ WIDE = 8  # sums in flight: they hide the latency of four cycles of two units
 
 @instruction
 def shifted_sum(
-    typing: Any, target: Any, source: Any, weights: Any, table: Any, taps: Any, start: Any
+    typing: Any,
+    target: Any,
+    source: Any,
+    weights: Any,
+    table: Any,
+    taps: Any,
+    start: Any,
+    low: Any,
+    high: Any,
 ) -> Any:
-    """target[i] = start + sum over t of weights[t] * source[i + table[t]], for WIDE vectors.
+    """target[i] = clamp(start + sum over t of weights[t] * source[i + table[t]], low, high).
 
-    `table` points to int64. All WIDE vectors are read and written.
+    `table` points to int64. WIDE whole vectors are read and written.
     """
     scalar = target.dtype
     lanes = machine.vector_bits() // scalar.bitwidth
@@ -29,5 +37,5 @@ def shifted_sum(
         emitter.emit_shifted(*args)
         return context.get_dummy_value()
 
-    signature = types.none(target, target, target, table, types.int64, scalar)
+    signature = types.none(target, target, target, table, types.int64, scalar, scalar, scalar)
     return signature, generate

@@ -94,6 +94,7 @@ def _three(values: Ints, fill: int) -> Ints:
 
 
 def axes(name: str, values: Ints, fill: int) -> dict[str, int]:
+    """The slots NAME_D, NAME_H, NAME_W of up to three values; `fill` in front of fewer."""
     padded = _three(values, fill)
     return {f"{name}_{axis}": int(v) for axis, v in zip("DHW", padded, strict=True)}
 
