@@ -209,6 +209,8 @@ class Rewriter:
                 new = self.emit(Identity(), new)
             takes_name = True
         self.graph.replace_uses(old, new)
+        # a constant where none was can tell its users their sizes
+        self._refined |= new.is_parameter
         if takes_name:
             self.graph.swap_names(old, new)
 
