@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from math import prod
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 from irconv.assembler import at_caller
 from irconv.dim import Dim
@@ -78,12 +79,12 @@ class Layers(Functions):
     ) -> Handle:
         """Convolution of each channel by itself, to `multiplier` channels each.
 
-        w is [C*multiplier, 1, *kernel].
+        w is [C*multiplier, 1, *kernel]; with w, `multiplier` and `kernel` may be left out.
         """
         count = known_channels(x)
         return self.conv(
             x,
-            count * multiplier,
+            count * multiplier if w is None else None,
             kernel,
             strides=strides,
             pads=pads,
@@ -124,7 +125,7 @@ class Layers(Functions):
         size = _agreed("channels", channels, None if weight is None else weight.shape[1] * group)
         kernel = self._kernel(x, kernel, weight)
         window = self._window(x, kernel, strides, 0 if pads == "same" else pads, dilations)
-        window["output_padding"] = per_axis("output_padding", output_padding, x.rank - 2)
+        window["output_padding"] = per_axis("output_padding", output_padding, x.rank - 2, 0)
         if pads == "same":
             window |= _same_transposed(window)
         if weight is None:
@@ -290,11 +291,11 @@ def _check_group(what: str, size: int, group: int) -> None:
 
 
 def _given(what: str, size: int | None) -> int:
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+    if not isinstance(size, SupportsIndex) or index(size) < 1:
         raise GraphError(
             f"{what} is needed where no w is given", expected="a positive integer", got=size
         )
-    return size
+    return index(size)
 
 
 def _agreed(what: str, given: int | None, found: Dim | None) -> int:

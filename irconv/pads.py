@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from typing import TypeAlias
+from typing import SupportsIndex, TypeAlias
 
 from irconv.dim import Dim
 from irconv.errors import GraphError, printable
@@ -13,22 +13,25 @@ Sizes: TypeAlias = "int | Sequence[int]"
 Pads: TypeAlias = "int | str | Sequence[int]"
 
 
-def per_axis(what: str, given: Sizes, rank: int) -> tuple[int, ...]:
-    """One integer per spatial axis; a single one stands for all."""
-    if isinstance(given, int):
-        return (given,) * rank
+def per_axis(what: str, given: Sizes, rank: int, least: int = 1) -> tuple[int, ...]:
+    """One integer, `least` or more, per spatial axis; a single one stands for all."""
     sizes = _integers(what, given)
+    sizes = sizes * rank if isinstance(given, SupportsIndex) else sizes
     if len(sizes) != rank:
         raise GraphError(
             f"{what} does not fit the operand",
-            got=list(sizes),
             expected=f"one integer or {rank}, one per spatial axis",
+            got=list(sizes),
         )
+    if any(size < least for size in sizes):
+        raise GraphError(f"{what} is too small", expected=f"at least {least}", got=list(sizes))
     return sizes
 
 
 def _integers(what: str, given: object) -> tuple[int, ...]:
     try:
+        if isinstance(given, SupportsIndex):
+            return (index(given),)
         return tuple(index(size) for size in given)  # type: ignore[attr-defined]
     except TypeError:
         raise GraphError(f"{what} is not made of integers", got=printable(given)) from None
@@ -55,9 +58,9 @@ def pad_sizes(
         raise GraphError(
             "unknown pads", expected='"same", "valid" or integers', got=printable(pads)
         )
-    if isinstance(pads, int):
-        return (pads,) * (2 * len(spatial))
     sizes, rank = _integers("pads", pads), len(spatial)
+    if isinstance(pads, SupportsIndex):
+        return sizes * (2 * rank)
     if len(sizes) not in {rank, 2 * rank}:
         raise GraphError(
             "pads do not fit the operand",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,13 +56,22 @@ MACS = {
     "c3d": 38_548_959_232,
 }
 
-# a smaller input, where the usual one takes long to interpret
-SMALL = {"c3d": {"image": 56}, "vgg16": {"image": 64}, "vgg19": {"image": 64}}
+# smaller inputs, where the usual ones take long to interpret
+SMALL = {
+    "alexnet": {"image": 96},
+    "c3d": {"image": 32},
+    "googlenet": {"image": 96},
+    "resnet50": {"image": 96},
+    "resnet152": {"image": 64},
+    "vgg16": {"image": 64},
+    "vgg19": {"image": 64},
+}
 
 
-@lru_cache(maxsize=1)
-def network(name: str) -> Graph:
-    """The network for two images, small; shared by tests, which leave it as it is."""
+@pytest.fixture(scope="module", params=NETWORKS)
+def network(request: pytest.FixtureRequest) -> Graph:
+    """A small network for two inputs, shared by tests, which leave it as it is."""
+    name: str = request.param
     return zoo.networks()[name](batch=2, **SMALL.get(name, {}))
 
 
@@ -117,12 +125,10 @@ def test_any_batch_and_any_number_of_classes(name: str) -> None:
         assert g.inputs[0].shape[0] == expected
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_listing_reads_back(name: str) -> None:
-    g = network(name)
-    back = parse(str(g))
-    assert back == g
-    assert str(back) == str(g)
+def test_the_listing_reads_back(network: Graph) -> None:
+    back = parse(str(network))
+    assert back == network
+    assert str(back) == str(network)
     verify(back)
 
 
@@ -135,14 +141,12 @@ def test_the_seed_fixes_the_weights() -> None:
 
 
 @pytest.mark.parametrize("kind", ["normal", "unit"])
-@pytest.mark.parametrize("name", NETWORKS)
-def test_signals_stay_alive(name: str, kind: str) -> None:
+def test_signals_stay_alive(network: Graph, kind: str) -> None:
     """Outputs are spread, finite, not one-hot, and another input moves them.
 
     One tenth is what the numbers policy asks for: 100 times the tolerance of whole networks.
     """
-    g = network(name)
-    prob, logits, least, most = _outputs(g, _images(g, kind))
+    prob, logits, least, most = _outputs(network, _images(network, kind))
     assert 0.1 < np.std(logits) < 3
     assert prob.max() < 0.9
     assert prob.max() > 1.2 / prob.shape[1]
