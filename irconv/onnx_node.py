@@ -31,6 +31,11 @@ def schema(op_type: str, opset: int) -> onnx.defs.OpSchema:
     """The version of a standard op that holds at `opset`; raises GraphError where there is none."""
     import onnx
 
+    newest = onnx.defs.onnx_opset_version()
+    if not 1 <= opset <= newest:
+        raise GraphError(
+            f"{printable(op_type)}: no such opset", expected=f"1 to {newest}", got=opset
+        )
     try:
         found = onnx.defs.get_schema(op_type, opset, "")
     except onnx.defs.SchemaError:

@@ -17,19 +17,6 @@ from onnx.backend.test.loader import load_model_tests
 
 from irconv.types import Array
 
-NEWEST = 26
-# these got element types only in a later version
-_TYPES_ONLY = (
-    "BitShift Cast Celu Compress DepthToSpace DequantizeLinear Einsum Mod OneHot QuantizeLinear "
-    "ReduceLogSum ReduceLogSumExp ReverseSequence SpaceToDepth Unique"
-)
-LATER = {"Range": 27} | dict.fromkeys(_TYPES_ONLY.split(), 28)
-# ops that came after NEWEST
-_NEWER = ("CausalConvWithState", "LinearAttention", "SwiGLU")
-# what only a later version means
-LATER_ONLY = re.compile(
-    r"test_bitshift_.*_int|test_mod_float.*_fmod_0|test_range_b?float16|test_spacetodepth_(crd|dcr)"
-)
 # there length_resized is a fraction; the standard's text, and onnxruntime, take the whole number
 DISPUTED = re.compile(r"test_resize_downsample_scales_(linear|cubic)_align_corners")
 
@@ -58,9 +45,7 @@ def vectors() -> dict[str, list[Vector]]:
         if model is None or len(model.graph.node) != 1 or model.graph.node[0].domain:
             continue
         node = model.graph.node[0]
-        if (LATER_ONLY.match(case.name) or DISPUTED.match(case.name)) or not _newest(
-            node.op_type, model.opset_import[0].version
-        ):
+        if DISPUTED.match(case.name) or not _newest(node.op_type, model.opset_import[0].version):
             continue
         for inputs, outputs in case.data_sets or []:
             arrays = _arrays(inputs), _arrays(outputs)
@@ -75,11 +60,11 @@ def vectors() -> dict[str, list[Vector]]:
 
 
 def _newest(op_type: str, opset: int) -> bool:
-    """Whether an opset has the meaning of NEWEST; a later one may have added element types only."""
-    if not onnx.defs.has(op_type) or op_type in _NEWER:
+    """Whether an opset has the newest version of an op."""
+    if not onnx.defs.has(op_type):
         return False
-    newest = onnx.defs.get_schema(op_type, NEWEST).since_version
-    return onnx.defs.get_schema(op_type, opset).since_version in (newest, LATER.get(op_type))
+    newest = onnx.defs.get_schema(op_type).since_version
+    return bool(onnx.defs.get_schema(op_type, opset).since_version == newest)
 
 
 def _arrays(values: Sequence[Any]) -> list[Array] | None:

@@ -14,7 +14,6 @@ from irconv.kinds import (
     FLOATS,
     INTEGERS,
     NUMBERS,
-    UNSIGNED,
     expect_dtype,
     narrowed,
     widened,
@@ -65,13 +64,6 @@ class Mod(Broadcasting):
     """The remainder of a / b, of the divisor's sign; with fmod = 1 of the dividend's, as in C."""
 
     fmod: int = 0
-
-    def infer(
-        self, types: Sequence[Type | None], constants: Sequence[Array | None]
-    ) -> tuple[Type, ...]:
-        if not self.fmod and tensor(types, 0).dtype in FLOATS:
-            raise GraphError("Mod of floating point numbers needs fmod = 1", got=tensor(types, 0))
-        return super().infer(types, constants)
 
     def apply(self, a: Array, b: Array) -> Any:
         return np.fmod(a, b) if self.fmod else np.mod(a, b)
@@ -154,16 +146,23 @@ class Mean(Sum):
 
 @dataclass(frozen=True)
 class BitShift(Broadcasting):
-    """The bits of a, moved by b places to the "LEFT" or "RIGHT"."""
+    """The bits of a, moved by b places to the "LEFT" or "RIGHT"; to the right the sign is kept.
+
+    Where b is negative, or not below the number of bits, all bits of a are moved out.
+    """
 
     direction: str = ""
-    takes: ClassVar[frozenset[AnyDType]] = UNSIGNED
+    takes: ClassVar[frozenset[AnyDType]] = INTEGERS
 
     def __post_init__(self) -> None:
         one_of("BitShift: direction", self.direction, ("LEFT", "RIGHT"))
 
     def apply(self, a: Array, b: Array) -> Any:
-        return np.left_shift(a, b) if self.direction == "LEFT" else np.right_shift(a, b)
+        bits = 8 * a.dtype.itemsize
+        out = (b < 0) | (b >= bits)
+        if self.direction == "LEFT":
+            return np.where(out, 0, np.left_shift(a, np.where(out, 0, b)))
+        return np.right_shift(a, np.where(out, bits - 1, b)) * ~(out & (a >= 0))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from irconv.errors import GraphError
-from irconv.kinds import INDICES, expect_dtype
+from irconv.kinds import INDICES, expect_dtype, narrowed, widened
 from irconv.op import Op, optional, present, same_dtype, tensor
 from irconv.shapes import (
     broadcast,
@@ -23,7 +23,7 @@ from irconv.shapes import (
 )
 from irconv.types import DTYPES, Array, TensorType, Type, as_dtype, dtype_name
 
-_COUNTABLE = frozenset(DTYPES[name] for name in ("f32", "f64", "i16", "i32", "i64"))
+_COUNTABLE = frozenset(DTYPES[name] for name in ("f16", "bf16", "f32", "f64", "i16", "i32", "i64"))
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ class Range(Op):
     """The numbers start, start + delta, ... that are before limit."""
 
     operands: ClassVar[str] = "start, limit, delta"
+    # half precision is always computed in float32
+    stash_type: int = 1
 
     def infer(
         self, types: Sequence[Type | None], constants: Sequence[Array | None]
@@ -76,7 +78,8 @@ class Range(Op):
         start, limit, delta = (present(arrays, i).reshape(()) for i in range(3))
         count = _count(start, limit, delta)
         within_budget(self, TensorType(start.dtype, (count,)))
-        return ((start + np.arange(count).astype(start.dtype) * delta).astype(start.dtype),)
+        steps = np.arange(count).astype(widened(start).dtype) * widened(delta)
+        return (narrowed(widened(start) + steps, start.dtype),)
 
 
 def _count(start: Array, limit: Array, delta: Array) -> int:

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from irconv.errors import GraphError
+from irconv.onnx_limits import check_attributes, check_operands
 from irconv.onnx_node import (
-    NEWEST_OPSET,
     checked_attributes,
     evaluator,
     inferred,
     operand_signature,
 )
 from irconv.op import Op
-from irconv.shapes import within_budget
+from irconv.shapes import differ, within_budget
 from irconv.types import Array, TensorType, Type
 
 # operands of at most this many elements (shapes, axes, counts) are told to ONNX's shape inference
@@ -50,14 +50,11 @@ class Generic(Op):
     onnx_attributes: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        if not 1 <= self.opset <= NEWEST_OPSET:
-            raise GraphError(
-                f"{self.name}: unknown opset", expected=f"1 to {NEWEST_OPSET}", got=self.opset
-            )
         if self.op_type in _RANDOM:
             raise GraphError(f"{self.name} draws numbers", hint="use the op with a seed")
         pairs = checked_attributes(self.op_type, self.opset, self.onnx_attributes, self.n_outputs)
         object.__setattr__(self, "onnx_attributes", pairs)
+        check_attributes(self.op_type, dict(pairs))
 
     @property
     def name(self) -> str:
@@ -82,6 +79,8 @@ class Generic(Op):
         for index, t in enumerate(types):
             if t is not None and not isinstance(t, TensorType):
                 raise GraphError(f"{self.name}: operand {index} is no dense tensor", got=t)
+        dense = [t if isinstance(t, TensorType) else None for t in types]
+        check_operands(self.op_type, dict(self.onnx_attributes), dense, constants)
         content = tuple(map(_content, constants))
         found = _inferred(self, tuple(types), content)
         return tuple(within_budget(self, t) for t in found)
@@ -92,22 +91,27 @@ class Generic(Op):
         session = evaluator(
             self.op_type, self.opset, self.onnx_attributes, self.n_outputs, signature
         )
-        results = session.run(None, given)
-        dtypes = self._result_dtypes(arrays)
-        return tuple(
-            np.asarray(result).astype(dtype or np.asarray(result).dtype, copy=False)
-            for result, dtype in zip(results, dtypes, strict=True)
-        )
-
-    def _result_dtypes(self, arrays: Sequence[Array | None]) -> list[np.dtype[Any] | None]:
-        """The element types that ONNX says: its reference computes some in others."""
+        results = [np.asarray(r) for r in session.run(None, given)]
         types = tuple(None if a is None else TensorType(a.dtype, a.shape) for a in arrays)
         try:
-            found = _inferred(self, types, tuple(map(_content, arrays)))
+            expected = _inferred(self, types, tuple(map(_content, arrays)))
         except GraphError:
             # float64 in place of float32, for which ONNX may know no such op
-            return [None] * self.n_outputs
-        return [t.dtype for t in found]
+            return tuple(results)
+        return tuple(self._agreed(r, t) for r, t in zip(results, expected, strict=True))
+
+    def _agreed(self, result: Array, expected: TensorType) -> Array:
+        """A result in the element type that ONNX says: its reference computes some in another.
+
+        Raises GraphError where the shape is another than ONNX's own inference told.
+        """
+        if len(result.shape) != expected.rank or any(map(differ, result.shape, expected.shape)):
+            raise GraphError(
+                f"{self.name}: ONNX's reference and its shape inference disagree",
+                expected=expected,
+                got=[*result.shape],
+            )
+        return result.astype(expected.dtype, copy=False)
 
 
 # dtype, shape and bytes of a small operand

@@ -173,12 +173,17 @@ class DepthToSpace(Op):
 
 @dataclass(frozen=True)
 class SpaceToDepth(Op):
-    """Blocks of pixels moved into channels: [N, C, H * b, W * b] -> [N, b * b * C, H, W]."""
+    """Blocks of pixels moved into channels: [N, C, H * b, W * b] -> [N, b * b * C, H, W].
+
+    The blocks become the first part of the channel axis (mode = "DCR") or the last ("CRD").
+    """
 
     blocksize: int
+    mode: str = "DCR"
 
     def __post_init__(self) -> None:
         _check_block(self, self.blocksize)
+        one_of("SpaceToDepth: mode", self.mode, ("DCR", "CRD"))
 
     def infer(
         self, types: Sequence[Type | None], constants: Sequence[Array | None]
@@ -190,7 +195,8 @@ class SpaceToDepth(Op):
     def run(self, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
         x, b = present(arrays, 0), self.blocksize
         n, c, h, w = x.shape
-        split = x.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
+        order = (0, 3, 5, 1, 2, 4) if self.mode == "DCR" else (0, 1, 3, 5, 2, 4)
+        split = x.reshape(n, c, h // b, b, w // b, b).transpose(order)
         return (split.reshape(n, c * b * b, h // b, w // b),)
 
 

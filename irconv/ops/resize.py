@@ -91,7 +91,11 @@ class Resize(Op):
         axes = self._axes(x.ndim)
         target = [int(str(d)) for d in self._shape(x.shape, axes, arrays)]
         within_budget(self, TensorType(x.dtype, target))
-        roi = np.array([0.0] * len(axes) + [1.0] * len(axes), np.float32) if _absent(arrays, 1) else arrays[1]
+        roi = (
+            np.array([0.0] * len(axes) + [1.0] * len(axes), np.float32)
+            if _absent(arrays, 1)
+            else arrays[1]
+        )
         result = widened(x)
         outside = np.zeros((1,) * x.ndim, np.bool_)
         for i, (axis, scale) in enumerate(
