@@ -56,13 +56,13 @@ def _make(cls: type[Op], name: str, attributes: dict[str, Any]) -> Op:
 
 
 @cache
-def _hints(cls: type[Op]) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
 
 
 @cache
-def _required(cls: type[Op]) -> tuple[str, ...]:
+def _required(cls: Any) -> tuple[str, ...]:
     return tuple(
         f.name
         for f in dataclasses.fields(cls)
@@ -92,8 +92,4 @@ def _items_fit(items: tuple[Any, ...], hints: tuple[Any, ...]) -> bool:
 
 
 def _shown(hint: Any) -> str:
-    return (
-        getattr(hint, "__name__", None)
-        if isinstance(hint, type)
-        else str(hint).replace("typing.", "")
-    )
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

@@ -36,11 +36,11 @@ def interpret(
             alive[value] = array
             if watch is not None:
                 watch(value, array)
-        for value in node.operands:
-            if value is not None and value in left:
-                left[value] -= 1
-                if not left[value] and value not in wanted:
-                    alive.pop(value, None)
+        for operand in node.operands:
+            if operand is not None:
+                left[operand] -= 1
+                if not left[operand] and operand not in wanted:
+                    alive.pop(operand, None)
     return {v.name: np.array(alive[v] if v in alive else widen(content(v))) for v in graph.outputs}
 
 

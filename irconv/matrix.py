@@ -5,6 +5,7 @@ else.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,11 +28,11 @@ def tap_index(geometry: ConvGeometry, transposed: bool = False) -> tuple[Array, 
     table = geometry.tap_table()
     row, tap = np.nonzero(table >= 0)
     column = table[row, tap]
+    order = np.lexsort((tap, column if transposed else row))
+    row, column, tap = row[order], column[order], tap[order]
     if transposed:
-        row, column = column, row
-    order = np.lexsort((tap, row))
-    rows = np.prod(geometry.image if transposed else geometry.out, dtype=np.int64)
-    return _csr_index(row[order], column[order], tap[order], int(rows))
+        return _csr_index(column, row, tap, prod(geometry.image))
+    return _csr_index(row, column, tap, prod(geometry.out))
 
 
 def literal_index(geometry: ConvGeometry, transposed: bool = False) -> tuple[Array, Array, Array]:
@@ -259,7 +260,7 @@ class SharedMatrix:
         full = self.literal(budget)
         row = np.repeat(np.arange(self.shape[0]), np.diff(full.indptr))
         if scipy.sparse.issparse(gradient):
-            gradient = gradient.tocsr()
+            gradient = scipy.sparse.csr_array(gradient)
         values = np.asarray(gradient[row, full.columns]).reshape(-1)
         total = np.bincount(full.entries, weights=values, minlength=self.weights.size)
         return total.astype(self.weights.dtype).reshape(self.weights.shape)
@@ -284,4 +285,4 @@ def _scatter_add(y: Array, rows: Array, part: Array) -> None:
     if len(np.unique(rows)) == len(rows):
         y[..., rows] += part
     else:
-        np.add.at(y, (..., rows), part)
+        np.add.at(np.moveaxis(y, -1, 0), rows, np.moveaxis(part, -1, 0))

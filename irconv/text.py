@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from irconv.attributes import make_op
-from irconv.dim import Dim, parse_dim, unquoted
+from irconv.dim import Dim, known, parse_dim, unquoted
 from irconv.errors import GraphError, ParseError, printable
 from irconv.graph import Graph, Node, Value, infer
 from irconv.op import Op
@@ -235,7 +235,8 @@ class _Reader:
         if not all(isinstance(x, (bool, int, float)) for x in flat):
             raise line.error("an element is not a number")
         try:
-            array = np.array(flat, dtype=object).astype(declared.dtype).reshape(declared.shape)
+            array = np.array(flat, dtype=object).astype(declared.dtype)
+            array = array.reshape([known(d) for d in declared.shape])
         except (OverflowError, ValueError, TypeError) as error:
             raise line.error(
                 "an element does not fit the element type", declared, str(error)
@@ -270,9 +271,7 @@ class _Reader:
                 raise GraphError(f"%{printable(name)} is defined twice")
         if op.n_results != len(names):
             raise GraphError(f"{op.name} has {op.n_results} results", got=len(names))
-        declared: list[Type] | None = [
-            _tensor(text) for text in types if not text.startswith("matrix<")
-        ]
+        declared: list[Type] = [_tensor(text) for text in types if not text.startswith("matrix<")]
         if len(declared) != len(types):
             declared = list(infer(op, operands, names))
             found = [str(t) for t in declared]

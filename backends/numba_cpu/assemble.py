@@ -38,7 +38,14 @@ def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
     )
     notes = ("tune: there is one kernel for each node yet",) if options.tune else ()
     report = Report(
-        "numba_cpu", pipeline, options.precision, options.threads, (), nodes, memory, 0.0,
+        "numba_cpu",
+        pipeline,
+        options.precision,
+        options.threads,
+        (),
+        nodes,
+        memory,
+        0.0,
         notes=notes,
     )
     return CpuProgram(
@@ -208,5 +215,3 @@ def _node_report(node: Node, launches: list[Launch] | None, runs: bool) -> NodeR
     names = dict.fromkeys(launch.step.name for launch in launches)
     scratch = max((launch.step.scratch_bytes for launch in launches), default=0)
     return node_report(node, "+".join(names) or "nothing", scratch)
-
-

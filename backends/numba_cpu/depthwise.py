@@ -7,7 +7,7 @@ from typing import Any
 from irconv.backends.numba_cpu import slots
 from irconv.backends.numba_cpu.jit import compiled_part
 from irconv.backends.numba_cpu.limits import clamp
-from irconv.backends.numba_cpu.lines import clear, copy_lines, inside
+from irconv.backends.numba_cpu.lines import clear, copy_lines, reached
 from irconv.backends.numba_cpu.pointers import (
     address,
     at,
@@ -94,8 +94,8 @@ def _split(step: Any, source: Any, size: Any, phases: Any) -> None:
     for phase in range(step[slots.STRIDE_D] * stride_h * stride_w):
         shift_h = phase // stride_w % stride_h - step[slots.PAD_H]
         shift_w = phase % stride_w - step[slots.PAD_W]
-        top, bottom = inside(shift_h, stride_h, in_h, lines)
-        low, high = inside(shift_w, stride_w, in_w, pitch)
+        top, bottom = reached(shift_h, stride_h, in_h, lines)
+        low, high = reached(shift_w, stride_w, in_w, pitch)
         for z in range(size[0]):
             deep = z * step[slots.STRIDE_D] + phase // (stride_h * stride_w) - step[slots.PAD_D]
             target = at(phases, (phase * size[0] + z) * lines * pitch)

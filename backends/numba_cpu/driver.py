@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from irconv.backends.numba_cpu import native
+from irconv.backends.numba_cpu.jit import instruction
 from irconv.backends.numba_cpu.pointers import at, call
 from irconv.types import Array
 
@@ -23,7 +23,7 @@ SPINS = 1 << 14  # some 100 us; after this a waiting thread yields its core at e
 _ENTRY = ctypes.CFUNCTYPE(None, *(ctypes.c_void_p,) * 2, *(ctypes.c_int64,) * 3, ctypes.c_void_p)
 
 
-@intrinsic
+@instruction
 def _arrive(typing: Any, counter: Any) -> Any:
     """`_arrive(counter)`: adds 1 to *counter, after all writes before it."""
 
@@ -34,7 +34,7 @@ def _arrive(typing: Any, counter: Any) -> Any:
     return types.none(counter), generate
 
 
-@intrinsic
+@instruction
 def _count(typing: Any, counter: Any) -> Any:
     """`_count(counter)`: *counter, before all reads after it."""
 
@@ -44,7 +44,7 @@ def _count(typing: Any, counter: Any) -> Any:
     return types.int64(counter), generate
 
 
-@intrinsic
+@instruction
 def _yield_core(typing: Any) -> Any:
     """`_yield_core()`: lets another thread have this core."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from irconv.backends.numba_cpu import slots
 from irconv.backends.numba_cpu.jit import compiled_part
-from irconv.backends.numba_cpu.lines import clear, copy_lines, inside
+from irconv.backends.numba_cpu.lines import clear, copy_lines, reached
 from irconv.backends.numba_cpu.pointers import at, pointer
 from irconv.backends.numba_cpu.work import share
 
@@ -47,8 +47,8 @@ def _write_row(step: Any, source: Any, offsets: Any, target: Any) -> None:
     in_h, in_w = step[slots.IN_H], step[slots.IN_W]
     out_h, out_w = step[slots.OUT_H], step[slots.OUT_W]
     stride, stride_h = step[slots.STRIDE_W], step[slots.STRIDE_H]
-    low, high = inside(offsets[2], stride, in_w, out_w)
-    top, bottom = inside(offsets[1], stride_h, in_h, out_h)
+    low, high = reached(offsets[2], stride, in_w, out_w)
+    top, bottom = reached(offsets[1], stride_h, in_h, out_h)
     for z in range(step[slots.OUT_D]):
         from_z = z * step[slots.STRIDE_D] + offsets[0]
         plane = at(target, z * out_h * out_w)

@@ -136,9 +136,10 @@ def _runs_on(index: Any, first: Any, count: Any) -> Any:
 
 
 def literal_product(step: Any, like: Any, part: Any, parts: Any) -> None:
-    """Kernel: the literal form, y[n, r] = bias[r // per] + sum of w[entry] * x[n, column], residual.
+    """Kernel: the literal form, y[n, r] = sum over r's entries of w[entry] * x[n, column].
 
-    Row: Y, X, W, BIAS, RESIDUAL, INDPTR, COLUMNS, ENTRIES (int32), FINISH, images, rows, columns, rows of one channel, low, high, alpha, beta.
+    Row: Y, X, W, BIAS, RESIDUAL, INDPTR, COLUMNS, ENTRIES (int32), FINISH, images, rows,
+    columns, rows of one channel (they share a bias), low, high, alpha, beta.
     """
     x, w, y = pointer(step[2], like), pointer(step[3], like), pointer(step[1], like)
     rows = step[11]

@@ -6,10 +6,11 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+
+from irconv.backends.numba_cpu.jit import instruction
 
 
-@intrinsic
+@instruction
 def int32_at(typing: Any, address: Any, index: Any) -> Any:
     """`int32_at(address, i)`: element i of the int32 array at an integer address, as int64."""
 

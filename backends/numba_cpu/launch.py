@@ -1,4 +1,4 @@
-"""One launch of a kernel as data: the row of numbers it reads, and where its addresses come from."""
+"""One launch of a kernel as data: the row of numbers it reads, and its addresses' sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from irconv.backends.numba_cpu import native, slots
 from irconv.graph import Value
 from irconv.types import Array
-
 
 
 class Status:

@@ -79,7 +79,7 @@ def clear(target: Any, count: Any) -> None:
 
 
 @compiled_part
-def inside(shift: Any, stride: Any, size: Any, count: Any) -> Any:
+def reached(shift: Any, stride: Any, size: Any, count: Any) -> Any:
     """The first and the end of the i < count with 0 <= i * stride + shift < size."""
     end = min(max(blocks(size - shift, stride), 0), count)
     return min(max(blocks(-shift, stride), 0), end), end

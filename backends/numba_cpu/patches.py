@@ -6,7 +6,7 @@ from typing import Any
 
 from irconv.backends.numba_cpu import slots
 from irconv.backends.numba_cpu.jit import compiled_part
-from irconv.backends.numba_cpu.lines import copy_lines, inside
+from irconv.backends.numba_cpu.lines import copy_lines, reached
 from irconv.backends.numba_cpu.pointers import at
 
 
@@ -66,7 +66,7 @@ def _pack_run(
             - step[slots.PAD_H]
         )
         x = place[2] * stride + (tap - line * kernel_w) * step[slots.DILATION_W] - step[slots.PAD_W]
-        low, high = inside(x, stride, in_w, count)
+        low, high = reached(x, stride, in_w, count)
         if z < 0 or z >= in_d or y < 0 or y >= in_h:
             low, high = 0, 0
         source = at(image, channel * plane + (z * in_h + y) * in_w + x)

@@ -111,14 +111,7 @@ def move_lanes(
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         lanes = MaskedLanes(builder, context.get_value_type(scalar), count)
         _, to, start, low, high, end = args
-        pieces = [
-            lanes.load(
-                builder.gep(start, [ir.Constant(ir.IntType(64), p * count)]),
-                lanes.between(low, high, step, p * count),
-            )
-            for p in range(step)
-        ]
-        value = pieces[0] if step == 1 else lanes.every_second(*pieces)
+        value = lanes.load_strided(start, low, high, step)
         zero = ir.Constant(ir.IntType(64), 0)
         lanes.store(value, to, lanes.between(zero, end, 1, 0))
         return context.get_dummy_value()
@@ -182,6 +175,18 @@ class MaskedLanes:
         zero = ir.Constant(self.vector, None)
         return self.builder.call(load, [place, self.align, mask, zero])
 
+    def load_strided(self, place: Any, low: Any, high: Any, stride: int) -> Any:
+        """The elements i * stride at `place` for low <= i < high, 0 in the other lanes."""
+        whole = ir.IntType(64)
+        pieces = [
+            self.load(
+                self.builder.gep(place, [ir.Constant(whole, piece * self.count)]),
+                self.between(low, high, stride, piece * self.count),
+            )
+            for piece in range(stride)
+        ]
+        return pieces[0] if stride == 1 else self.every_second(*pieces)
+
     def store(self, value: Any, place: Any, mask: Any) -> None:
         """Write the masked lanes of `value` to `place`."""
         place = self.builder.bitcast(place, self.vector.as_pointer())
@@ -191,3 +196,34 @@ class MaskedLanes:
             [self.vector, place.type, ir.IntType(32), self.mask],
         )
         self.builder.call(store, [value, place, self.align, mask])
+
+
+@instruction
+def fold_lanes(
+    typing: Any, adds: Any, stride: Any, target: Any, source: Any, first: Any, last: Any
+) -> Any:
+    """One vector: target[i] = fold(target[i], source[i * stride]) for first <= i < last.
+
+    The fold is the larger of the two (a NaN of either stays) where the literal `adds` is 0, their
+    sum where it is 1. `stride` is the literal 1 or 2. No other lane is read or written.
+    """
+    step, scalar = stride.literal_value, target.dtype
+    count = machine.vector_bits() // scalar.bitwidth
+    signature = types.none(adds, stride, target, target, types.int64, types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lanes = MaskedLanes(builder, context.get_value_type(scalar), count)
+        _, _, to, start, low, high = args
+        value = lanes.load_strided(start, low, high, step)
+        mask = lanes.between(low, high, 1, 0)
+        old = lanes.load(to, mask)
+        if adds.literal_value:
+            new = builder.fadd(old, value)
+        else:
+            # Unordered, so that a NaN in the source is taken; one in the target is kept below.
+            taken = builder.select(builder.fcmp_unordered(">", value, old), value, old)
+            new = builder.select(builder.fcmp_unordered("uno", old, old), old, taken)
+        lanes.store(new, to, mask)
+        return context.get_dummy_value()
+
+    return signature, generate

@@ -120,11 +120,10 @@ PAIRS: dict[str, Callable[..., Any]] = {
 
 
 @cache
-def binary(name: str) -> Callable[..., None]:
-    """Kernel: y = f(a, b), broadcast. Row: Y, A, B, 4 sizes, 4 strides of a, 4 of b; y is dense."""
+def _line(name: str) -> Callable[..., None]:
+    """y[i] = f(a[i * step_a], b[i * step_b]), with loops that LLVM can vectorise."""
     function = compiled_part(PAIRS[name])
 
-    @compiled_part
     def line(y: Any, a: Any, b: Any, count: Any, step_a: Any, step_b: Any) -> None:
         if step_a == 1 and step_b == 1:
             for i in range(count):
@@ -140,6 +139,14 @@ def binary(name: str) -> Callable[..., None]:
         else:
             for i in range(count):
                 y[i] = function(a[i * step_a], b[i * step_b])
+
+    return compiled_part(line)
+
+
+@cache
+def binary(name: str) -> Callable[..., None]:
+    """Kernel: y = f(a, b), broadcast. Row: Y, A, B, 4 sizes, 4 strides of a, 4 of b; y is dense."""
+    line = _line(name)
 
     def kernel(step: Any, like: Any, part: Any, parts: Any) -> None:
         y, a, b = pointer(step[1], like), pointer(step[2], like), pointer(step[3], like)

@@ -7,7 +7,17 @@ from typing import Any
 from irconv.backends.numba_cpu import slots
 from irconv.backends.numba_cpu.convolve import convolve_columns
 from irconv.backends.numba_cpu.jit import compiled_part
-from irconv.backends.numba_cpu.pointers import address, at, call, double_bits, number, pointer
+from irconv.backends.numba_cpu.lines import reached
+from irconv.backends.numba_cpu.pointers import (
+    address,
+    at,
+    call,
+    double_bits,
+    fold_lanes,
+    lanes,
+    number,
+    pointer,
+)
 from irconv.backends.numba_cpu.tiles import ROWS
 from irconv.backends.numba_cpu.work import blocks, share
 
@@ -164,31 +174,42 @@ def pool_band(step: Any, source: Any, band: Any, y: Any, pooled_rows: Any) -> No
 @compiled_part
 def _pool_row(step: Any, line: Any, y: Any) -> None:
     """One row before the pool into one row after it."""
-    stride = step[slots.POOL_STRIDE_W]
-    out_w, width = step[slots.OUT_W], step[slots.POOLED_W]
+    stride, width = step[slots.POOL_STRIDE_W], step[slots.POOLED_W]
     for tap in range(step[slots.POOL_W]):
         shift = tap * step[slots.POOL_DILATION_W] - step[slots.POOL_PAD_W]
-        first = max((-shift + stride - 1) // stride, 0)
-        end = min((out_w - shift + stride - 1) // stride, width)
-        start = at(line, shift)
+        first, end = reached(shift, stride, step[slots.OUT_W], width)
         if step[slots.POOL_KIND] == slots.MAX:
-            if stride == 2:
-                _take_largest(y, start, first, end, 2)
-            elif stride == 1:
-                _take_largest(y, start, first, end, 1)
-            else:
-                _take_largest(y, start, first, end, stride)
+            _take_largest(y, at(line, shift), stride, first, end)
         else:
-            for q in range(first, end):
-                y[q] += start[q * stride]
+            _add(y, at(line, shift), stride, first, end)
 
 
 @compiled_part
-def _take_largest(y: Any, line: Any, first: Any, end: Any, stride: Any) -> None:
-    for q in range(first, end):
-        value, best = line[q * stride], y[q]
-        # A NaN of either side stays.
-        y[q] = value if value > best or value != value else best
+def _take_largest(y: Any, line: Any, stride: Any, first: Any, end: Any) -> None:
+    if stride == 1:
+        for v in range(0, end, lanes(y)):
+            fold_lanes(0, 1, at(y, v), at(line, v), first - v, end - v)
+    elif stride == 2:
+        for v in range(0, end, lanes(y)):
+            fold_lanes(0, 2, at(y, v), at(line, 2 * v), first - v, end - v)
+    else:
+        for q in range(first, end):
+            value, best = line[q * stride], y[q]
+            # A NaN of either side stays.
+            y[q] = value if value > best or value != value else best
+
+
+@compiled_part
+def _add(y: Any, line: Any, stride: Any, first: Any, end: Any) -> None:
+    if stride == 1:
+        for v in range(0, end, lanes(y)):
+            fold_lanes(1, 1, at(y, v), at(line, v), first - v, end - v)
+    elif stride == 2:
+        for v in range(0, end, lanes(y)):
+            fold_lanes(1, 2, at(y, v), at(line, 2 * v), first - v, end - v)
+    else:
+        for q in range(first, end):
+            y[q] += line[q * stride]
 
 
 @compiled_part

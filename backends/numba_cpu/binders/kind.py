@@ -22,8 +22,8 @@ def float_type(node: Node) -> np.dtype[Any] | None:
     """The float32 or float64 that all dense operands and results of `node` have, else None."""
     values = [v for v in (*node.operands, *node.results) if v is not None]
     dtypes = {v.type.dtype for v in values if isinstance(v.type, TensorType)}
-    (dtype, *others) = dtypes
-    return dtype if not others and dtype in FLOATS else None
+    found: np.dtype[Any] = dtypes.pop()
+    return found if not dtypes and found in FLOATS else None
 
 
 def result_type(node: Node) -> np.dtype[Any] | None:

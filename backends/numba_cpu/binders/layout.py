@@ -160,14 +160,10 @@ def bind_pad(node: Node, threads: int) -> list[Launch] | None:
     # the part of x that stays, and where it begins in x and in the result
     first = [max(-before[a], 0) for a in range(len(shape))]
     target = [max(before[a], 0) for a in range(len(shape))]
-    sizes = [
-        max(min(shape[a] - first[a], out[a] - target[a]), 0) for a in range(len(shape))
-    ]
+    sizes = [max(min(shape[a] - first[a], out[a] - target[a]), 0) for a in range(len(shape))]
     start_x = sum(f * s for f, s in zip(first, strides_of(shape), strict=True))
     start_y = sum(t * s for t, s in zip(target, strides_of(out), strict=True))
-    copies = strided(
-        node.result, x, sizes, strides_of(shape), strides_of(out), start_x, start_y
-    )
+    copies = strided(node.result, x, sizes, strides_of(shape), strides_of(out), start_x, start_y)
     if copies is None:
         return None
     number = 0.0 if value is None else float(np.asarray(value).reshape(()))

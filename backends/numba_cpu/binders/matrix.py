@@ -31,7 +31,7 @@ def bind_sparse(node: Node, threads: int) -> list[Launch] | None:
     parts = [v.array for v in matrix.operands if v is not None]
     if any(array is None for array in parts):
         return None
-    (shared,) = matrix.op.run(parts)
+    shared: object = matrix.op.run(parts)[0]
     assert isinstance(shared, SharedMatrix)
     if shared.type.form == "tap":
         launch = _tap(node, shared, dtype, threads, ending)
@@ -127,8 +127,15 @@ def _literal(
         finish = pass_code(ending.activation, dtype)
     rows, columns = matrix.shape
     numbers: tuple[int | float, ...] = (
-        finish, shape_of(x)[0], rows, columns, rows // matrix.type.channels,
-        float(max(ending.low, -inf)), float(min(ending.high, inf)), ending.alpha, ending.beta,
+        finish,
+        shape_of(x)[0],
+        rows,
+        columns,
+        rows // matrix.type.channels,
+        float(max(ending.low, -inf)),
+        float(min(ending.high, inf)),
+        ending.alpha,
+        ending.beta,
     )
     return plain("literal_product", literal_product, dtype, tuple(sources), numbers)
 

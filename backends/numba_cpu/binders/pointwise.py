@@ -108,9 +108,7 @@ def bind_pair(node: Node, threads: int) -> list[Launch] | None:
     return launches
 
 
-def _pair(
-    node: Node, name: str, dtype: np.dtype[Any], a: Value, b: Value
-) -> Launch | None:
+def _pair(node: Node, name: str, dtype: np.dtype[Any], a: Value, b: Value) -> Launch | None:
     shape = shape_of(node.result)
     axes = merged(
         shape,
@@ -128,9 +126,7 @@ def _pair(
 
 
 def _broadcast_strides(shape: tuple[int, ...], rank: int) -> list[int]:
-    steps = [
-        0 if size == 1 else step for size, step in zip(shape, strides_of(shape), strict=True)
-    ]
+    steps = [0 if size == 1 else step for size, step in zip(shape, strides_of(shape), strict=True)]
     return [0] * (rank - len(shape)) + steps
 
 
@@ -147,7 +143,10 @@ def bind_batch_normalization(node: Node, threads: int) -> list[Launch] | None:
     x = operand(node, 0)
     images, channels, *spatial = shape_of(x)
     sources: tuple[Value | Array, ...] = (
-        node.result, source(x), factor.astype(dtype), shift.astype(dtype),
+        node.result,
+        source(x),
+        factor.astype(dtype),
+        shift.astype(dtype),
     )
     numbers = (images, channels, prod(spatial))
     return [plain("scale_shift", scale_shift, dtype, sources, numbers)]
@@ -162,8 +161,14 @@ def bind_lrn(node: Node, threads: int) -> list[Launch] | None:
     images, channels, *spatial = shape_of(x)
     before = (op.size - 1) // 2
     numbers = (
-        images, channels, prod(spatial), before, op.size - 1 - before,
-        float(op.alpha / op.size), float(op.beta), float(op.bias),
+        images,
+        channels,
+        prod(spatial),
+        before,
+        op.size - 1 - before,
+        float(op.alpha / op.size),
+        float(op.beta),
+        float(op.bias),
     )
     return [plain("local_response", local_response, dtype, (node.result, source(x)), numbers)]
 

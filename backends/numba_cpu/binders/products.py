@@ -103,9 +103,7 @@ def _patches(
     ]
 
 
-def _dense(
-    node: Node, product: Product, dtype: np.dtype[Any], threads: int
-) -> list[Launch] | None:
+def _dense(node: Node, product: Product, dtype: np.dtype[Any], threads: int) -> list[Launch] | None:
     """Rows of x [..., depth] times constant weights [depth, columns]."""
     w, x = product.b.array, shape_of(product.a)
     if w is None or w.ndim != 2 or product.turn_a:

@@ -35,7 +35,7 @@ FOLDS: dict[type[Op], str] = {
 def bind_reduction(node: Node, threads: int) -> list[Launch] | None:
     """Sum, mean, max, min, product over constant axes."""
     op, dtype, x = node.op, result_type(node), operand(node, 0)
-    assert isinstance(op, tuple(FOLDS))
+    assert isinstance(op, ReduceSum | ReduceMean | ReduceMax | ReduceMin | ReduceProd)
     axes, shape = node.constant(1), shape_of(x)
     if dtype is None or (node.operand(1) is not None and axes is None) or 0 in shape:
         return None
@@ -64,7 +64,10 @@ def bind_softmax(node: Node, threads: int) -> list[Launch] | None:
     shape = shape_of(x)
     axis = op.axis % len(shape)
     numbers = (
-        prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]), int(isinstance(op, LogSoftmax)),
+        prod(shape[:axis]),
+        shape[axis],
+        prod(shape[axis + 1 :]),
+        int(isinstance(op, LogSoftmax)),
     )
     return [plain("softmax", softmax, np.dtype(dtype), (node.result, source(x)), numbers)]
 
