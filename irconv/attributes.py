@@ -30,12 +30,12 @@ def make_op(name: str, attributes: dict[str, Any]) -> Op:
 
 def _generic(attributes: dict[str, Any]) -> dict[str, Any]:
     """A generic op holds ONNX's attributes as pairs, beside its own two fields."""
-    own = {k: attributes[k] for k in ("opset", "n_outputs") if k in attributes}
+    own: dict[str, Any] = {k: attributes[k] for k in ("opset", "n_outputs") if k in attributes}
     pairs = tuple((k, v) for k, v in attributes.items() if k not in own)
     return {**own, "onnx_attributes": pairs}
 
 
-def _make(cls: type[Op], name: str, attributes: dict[str, Any]) -> Op:
+def _make(cls: Any, name: str, attributes: dict[str, Any]) -> Op:
     hints = _hints(cls)
     for key, value in attributes.items():
         if key not in hints:
@@ -52,7 +52,8 @@ def _make(cls: type[Op], name: str, attributes: dict[str, Any]) -> Op:
     missing = [k for k in _required(cls) if k not in attributes]
     if missing:
         raise GraphError(f"{name} needs the attribute {missing[0]}")
-    return cls(**attributes)
+    op: Op = cls(**attributes)
+    return op
 
 
 @cache

@@ -259,8 +259,8 @@ class SharedMatrix:
         """
         full = self.literal(budget)
         row = np.repeat(np.arange(self.shape[0]), np.diff(full.indptr))
-        if scipy.sparse.issparse(gradient):
-            gradient = scipy.sparse.csr_array(gradient)
+        if hasattr(gradient, "tocsr"):
+            gradient = gradient.tocsr()
         values = np.asarray(gradient[row, full.columns]).reshape(-1)
         total = np.bincount(full.entries, weights=values, minlength=self.weights.size)
         return total.astype(self.weights.dtype).reshape(self.weights.shape)

@@ -21,8 +21,8 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 def float_type(node: Node) -> np.dtype[Any] | None:
     """The float32 or float64 that all dense operands and results of `node` have, else None."""
     values = [v for v in (*node.operands, *node.results) if v is not None]
-    dtypes = {v.type.dtype for v in values if isinstance(v.type, TensorType)}
-    found: np.dtype[Any] = dtypes.pop()
+    dtypes: set[np.dtype[Any]] = {v.type.dtype for v in values if isinstance(v.type, TensorType)}
+    found = dtypes.pop()
     return found if not dtypes and found in FLOATS else None
 
 
