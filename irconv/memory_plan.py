@@ -33,7 +33,7 @@ class MemoryPlan:
 
 
 def lifetimes(graph: Graph, views: Mapping[Value, Value] | None = None) -> list[Lifetime]:
-    """The lifetimes of all dense results that are not outputs.
+    """The lifetimes of all dense results of known sizes that are not outputs.
 
     `views` maps a value that is only another view of a buffer (a reshape) to the value that owns
     it: the owner lives as long as its views. A view of an input, a parameter or an output needs no
@@ -54,7 +54,10 @@ def lifetimes(graph: Graph, views: Mapping[Value, Value] | None = None) -> list[
     return [
         Lifetime(v, known(v.type.nbytes), start, last[v])
         for v, start in first.items()
-        if isinstance(v.type, TensorType) and v.producer is not None and v not in outputs
+        if isinstance(v.type, TensorType)
+        and v.type.is_static
+        and v.producer is not None
+        and v not in outputs
     ]
 
 
