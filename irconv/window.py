@@ -122,9 +122,8 @@ class Windowed(Op):
 
     def taps(self, padded: Array, out: Ints) -> list[Array]:
         """For each tap, row-major, the view [N, C, *out] of the padded image that it reads."""
-        return [
-            padded[(..., *self._slices(place, out))] for place in np.ndindex(*self.kernel_shape)
-        ]
+        places: list[Any] = [(..., *self._slices(p, out)) for p in np.ndindex(*self.kernel_shape)]
+        return [padded[place] for place in places]
 
     def _slices(self, place: tuple[int, ...], out: Ints) -> tuple[slice, ...]:
         return tuple(

@@ -115,6 +115,16 @@ def depth_block(depth: int, dtype: np.dtype) -> int:
     return max(-(-depth // -(-depth // most)), 1)
 
 
+def column_block(columns: int, dtype: np.dtype) -> int:
+    """Columns of one cache block: two or three panels, so that none has a few columns only.
+
+    Every block reads all the weights again, however narrow it is.
+    """
+    width = panel_width(dtype)
+    panels = max(-(-columns // width), 1)
+    return -(-panels // max(panels // 2, 1)) * width
+
+
 def _conv_sizes(geometry: ConvGeometry, images: int, flat: bool) -> dict[str, int]:
     image, out, kernel = geometry.image, geometry.out, geometry.kernel
     channels = geometry.in_channels // geometry.group
@@ -152,7 +162,7 @@ def convolution(
     WEIGHTS is `direct_weights(weights, geometry)`, BIAS `direct_bias(bias, geometry)`.
     """
     depth = depth_block(geometry.in_channels // geometry.group * geometry.taps, dtype)
-    columns = 2 * panel_width(dtype)
+    columns = column_block(prod(geometry.out), dtype)
     rows = geometry.out_channels // geometry.group
     blocks = images * geometry.group * -(-prod(geometry.out) // columns)
     sizes = _conv_sizes(geometry, images, is_product(geometry)) | {
@@ -377,7 +387,7 @@ def matrix_product(
     C-contiguous arrays otherwise), BIAS_PER (0: `packing.pack_bias(bias, 1, ROWS)`; 1: a column).
     """
     m, n, k = shape
-    depth, columns = depth_block(k, dtype), 2 * panel_width(dtype)
+    depth, columns = depth_block(k, dtype), column_block(n, dtype)
     sizes = {
         "BATCH": batch,
         "M": m,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
@@ -67,7 +67,7 @@ class Col2Im(Op):
     pads: tuple[int, ...] = ()
     dilations: tuple[int, ...] = ()
 
-    def window(self, block: Sequence[int]) -> Windowed:
+    def window(self, block: Iterable[int]) -> Windowed:
         """The window that slides over the image."""
         return Windowed(tuple(map(int, block)), self.strides, self.pads, self.dilations)
 

@@ -15,7 +15,7 @@ from irconv.types import Array, TensorType
 # (node, number of threads) -> its launches, or None where no kernel fits
 Binder: TypeAlias = "Callable[[Node, int], list[Launch] | None]"
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+FLOATS: tuple[np.dtype[Any], ...] = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def float_type(node: Node) -> np.dtype[Any] | None:
@@ -34,7 +34,8 @@ def result_type(node: Node) -> np.dtype[Any] | None:
 
 def word_type(value: Value) -> np.dtype[Any] | None:
     """A float type as wide as the elements of `value`, for kernels that only move them."""
-    return {4: FLOATS[0], 8: FLOATS[1]}.get(value.tensor_type.dtype.itemsize)
+    size = value.tensor_type.dtype.itemsize
+    return next((f for f in FLOATS if f.itemsize == size), None)
 
 
 def shape_of(value: Value) -> tuple[int, ...]:
