@@ -161,27 +161,27 @@ def _convolve_band(
 def pool_band(step: Any, source: Any, band: Any, y: Any, pooled_rows: Any) -> None:
     """One channel of a band into all output rows that read it."""
     stride, dilation = step[slots.POOL_STRIDE_H], step[slots.POOL_DILATION_H]
-    width = step[slots.POOLED_W]
-    for p in range(pooled_rows[0], pooled_rows[1]):
-        start = p * stride - step[slots.POOL_PAD_H]
-        for tap in range(step[slots.POOL_H]):
-            row = start + tap * dilation
-            if row >= band[0] and row < band[1]:
-                line = at(source, (row - band[0]) * step[slots.OUT_W])
-                _pool_row(step, line, at(y, p * width))
+    pad, out_w, width = step[slots.POOL_PAD_H], step[slots.OUT_W], step[slots.POOLED_W]
+    span = (step[slots.POOL_H] - 1) * dilation
+    top = max(pooled_rows[0], blocks(band[0] + pad - span, stride))
+    bottom = min(pooled_rows[1], blocks(band[1] + pad, stride))
+    for tap_w in range(step[slots.POOL_W]):
+        shift = tap_w * step[slots.POOL_DILATION_W] - step[slots.POOL_PAD_W]
+        reach = reached(shift, step[slots.POOL_STRIDE_W], out_w, width)
+        for p in range(top, bottom):
+            for tap_h in range(step[slots.POOL_H]):
+                row = p * stride - pad + tap_h * dilation - band[0]
+                if row >= 0 and row < band[1] - band[0]:
+                    _pool_row(step, at(source, row * out_w + shift), at(y, p * width), reach)
 
 
 @compiled_part
-def _pool_row(step: Any, line: Any, y: Any) -> None:
-    """One row before the pool into one row after it."""
-    stride, width = step[slots.POOL_STRIDE_W], step[slots.POOLED_W]
-    for tap in range(step[slots.POOL_W]):
-        shift = tap * step[slots.POOL_DILATION_W] - step[slots.POOL_PAD_W]
-        first, end = reached(shift, stride, step[slots.OUT_W], width)
-        if step[slots.POOL_KIND] == slots.MAX:
-            _take_largest(y, at(line, shift), stride, first, end)
-        else:
-            _add(y, at(line, shift), stride, first, end)
+def _pool_row(step: Any, line: Any, y: Any, reach: Any) -> None:
+    """One tap of one row before the pool into one row after it."""
+    if step[slots.POOL_KIND] == slots.MAX:
+        _take_largest(y, line, step[slots.POOL_STRIDE_W], reach[0], reach[1])
+    else:
+        _add(y, line, step[slots.POOL_STRIDE_W], reach[0], reach[1])
 
 
 @compiled_part

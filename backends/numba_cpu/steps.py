@@ -210,19 +210,20 @@ def pooled_convolution(
     Y is [images, out_channels, *pool.out]. The rows before the pool live in the scratch only: at
     most half of one image before the pool, where that has more than one row of channels.
     """
-    whole = convolution(geometry, images, dtype, 1, epilogue)
+    depth = depth_block(geometry.in_channels // geometry.group * geometry.taps, dtype)
     rows = geometry.out_channels // geometry.group
     _, out_h, out_w = _three(geometry.out, 1)
     height = _three(pool.out, 1)[1]
     stride = _three(pool.strides, 1)[1]
-    band = min(out_h, -(-whole.sizes["COLUMN_BLOCK"] // (out_w * stride)) * stride)
+    band = min(out_h, -(-2 * panel_width(dtype) // (max(out_w, 1) * stride)) * stride)
+    columns = column_block(band * out_w, dtype)
     block = _row_block(rows, band * out_w, geometry.rows // geometry.group, dtype)
     units = images * geometry.group * -(-rows // block) * _three(pool.out, 1)[0]
     segments = 1 if units % parts == 0 or units >= 4 * parts else min(parts, max(height, 1))
     sizes = _conv_sizes(geometry, images, flat=False) | {
         "Y_IMAGE": geometry.out_channels * prod(pool.out),
-        "DEPTH_BLOCK": whole.sizes["DEPTH_BLOCK"],
-        "COLUMN_BLOCK": whole.sizes["COLUMN_BLOCK"],
+        "DEPTH_BLOCK": depth,
+        "COLUMN_BLOCK": columns,
         "POOL_KIND": pool.kind,
         "BAND": band,
         "ROW_BLOCK": block,
@@ -232,7 +233,8 @@ def pooled_convolution(
     sizes |= axes("POOLED", pool.out, 1) | axes("POOL", pool.kernel, 1)
     sizes |= axes("POOL_STRIDE", pool.strides, 1) | axes("POOL_DILATION", pool.dilations, 1)
     sizes |= axes("POOL_PAD", pool.pads[:rank], 0) | axes("POOL_END", pool.pads[rank:], 0)
-    scratch = _round_up(block * band * out_w, dtype) + whole.scratch + LINE // dtype.itemsize
+    panels = _round_up(depth * columns, dtype) + LINE // dtype.itemsize
+    scratch = _round_up(block * band * out_w, dtype) + panels
     return Step("convolve_pool", dtype, parts, scratch, sizes, epilogue, convolve_pool)
 
 
