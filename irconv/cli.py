@@ -22,6 +22,9 @@ from irconv.commands import list as list_command
 from irconv.errors import IrconvError, printable
 from irconv.registry import register_plugin
 
+# of an error; a name in it was shortened long before this
+LINE_LIMIT = 4000
+
 # These may stand anywhere on the line: `irconv run MODEL --debug` is what people type.
 _FLAGS = {"--debug", "-q", "--quiet", "-v", "-vv", "--verbose"}
 _MISTAKES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
@@ -93,7 +96,7 @@ def answer(work: Callable[[], Any], debug: bool) -> int:
 def _told(error: Exception) -> tuple[str, int]:
     """The line that tells an error, and the exit status."""
     if isinstance(error, IrconvError):
-        return f"error[{error.code}]: {error}", error.exit_status
+        return printable(f"error[{error.code}]: {error}", limit=LINE_LIMIT), error.exit_status
     usage = getattr(error, "format_message", None)  # the click inside typer is not always the same
     if usage is not None:
         text = printable(" ".join(usage().split()), limit=400)
@@ -151,7 +154,7 @@ def options(
     for file in plugin or ():
         load_plugin(file)
     if context.invoked_subcommand is None:
-        console.result(context.get_help())
+        console.result(context.get_help().rstrip())
         raise typer.Exit(2)
 
 

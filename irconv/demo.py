@@ -107,7 +107,7 @@ def export_forms(traces: dict[str, Trace], folder: Path) -> list[Path]:
     paths = []
     for form, traced in traces.items():
         path = folder / f"digits_{form.replace(' ', '_')}.onnx"
-        export_onnx(traced.result, path)
+        export_onnx(traced.result, path, pipeline=traced.pipeline)
         paths.append(path)
     return paths
 

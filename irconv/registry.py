@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
-from irconv.errors import IrconvError
+from irconv.errors import IrconvError, printable
 from irconv.op import Op
 
 _plugins: list[ModuleType] = []
@@ -88,7 +88,9 @@ def _foreign(group: str, method: str) -> list[type[Any]]:
 def nearest(name: str, known: list[str]) -> str:
     """A hint that names what is close to `name` among `known`, or all of them."""
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return "did you mean " + " or ".join(close) + "?" if close else "known: " + ", ".join(known)
+    if close:
+        return "did you mean " + " or ".join(map(printable, close)) + "?"
+    return "known: " + ", ".join(map(printable, known))
 
 
 def first_sentence(thing: object) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from irconv.dim import Dim, known
 from irconv.errors import printable
@@ -87,7 +88,7 @@ class Report:
             table.add_column(name, justify="right")
         for n in self.nodes:
             numbers = (n.macs / 1e6, n.result_bytes / 1024, n.scratch_bytes / 1024)
-            names = (_plain(printable(t)) for t in (n.node, n.op, n.kernel))
+            names = (Text(printable(t)) for t in (n.node, n.op, n.kernel))
             table.add_row(*names, *(f"{x:.2f}" for x in numbers))
         return table
 
@@ -105,11 +106,6 @@ class Report:
         ]
         lines += [f"fallback: %{printable(n.node)} ({n.op})" for n in self.fallbacks]
         return "\n".join([*lines, *self.notes])
-
-
-def _plain(text: str) -> str:
-    """`text` with rich's markup escaped."""
-    return text.replace("[", r"\[")
 
 
 def node_report(node: Node, kernel: str, scratch_bytes: int = 0, note: str = "") -> NodeReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -31,8 +32,8 @@ def _console(stderr: bool = False) -> Console:
 
 
 def result(text: str) -> None:
-    """A result in plain text, as it is, on stdout."""
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    """A line or more of plain text, on stdout."""
+    sys.stdout.write(f"{text}\n")
 
 
 def show(thing: RenderableType) -> None:
@@ -42,7 +43,21 @@ def show(thing: RenderableType) -> None:
 
 def result_json(data: Any) -> None:
     """A result for programs, on stdout."""
-    result(json.dumps(data, indent=2, default=str))
+    result(json.dumps(_plain(data), indent=2, allow_nan=False))
+
+
+def _plain(data: Any) -> Any:
+    """`data` in the types that JSON has; infinity and NaN, which it has not, as text."""
+    match data:
+        case dict():
+            return {str(key): _plain(value) for key, value in data.items()}
+        case list() | tuple():
+            return [_plain(value) for value in data]
+        case float():
+            return data if math.isfinite(data) else str(data)
+        case None | bool() | int() | str():
+            return data
+    return str(data)
 
 
 def note(text: str) -> None:

@@ -58,16 +58,14 @@ def demo(
 
 
 def _print_graph(shown: Demo) -> None:
-    console.result("The network, trained on handwritten digits of 8x8 pixels:\n")
-    console.result(f"{shown.graph}\n")
+    console.result(f"The network, trained on handwritten digits of 8x8 pixels:\n\n{shown.graph}\n")
 
 
 def _print_traces(traces: dict[str, Trace]) -> None:
     for form, traced in traces.items():
         console.result(f"{form}: {ABOUT[form]}\n  irconv opt MODEL -p '{FORMS[form]}'")
         console.show(pass_table(traced))
-        for line in delta_lines(traced):
-            console.result(f"  {line}")
+        console.result("\n".join(delta_lines(traced)))
         console.result("")
 
 

@@ -30,4 +30,5 @@ def emit(
     A model of any batch is compiled for batch 1, unless --batch says otherwise.
     """
     graph = read_model(model, batch, random_weights)
-    console.result(compile_graph(graph, backend, pipeline, precision, threads).source)
+    source = compile_graph(graph, backend, pipeline, precision, threads).source
+    console.result(source.rstrip("\n"))

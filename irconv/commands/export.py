@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from irconv.commands import console
 from irconv.commands.options import Batch, Json, Model, RandomWeights, read_model
+from irconv.errors import printable
 from irconv.export import DEFAULT_OPSET, export_onnx
 from irconv.pipeline import lower, parse_pipeline, pipeline_text
 
@@ -23,6 +25,9 @@ def export(
     functions: Annotated[
         bool, typer.Option("--functions", help="Fused nodes as model-local functions.")
     ] = False,
+    external_data: Annotated[
+        bool, typer.Option("--external-data", help="Weights in a file of their own, FILE.data.")
+    ] = False,
     batch: Batch = None,
     random_weights: RandomWeights = None,
     json: Json = False,
@@ -33,9 +38,18 @@ def export(
     """
     passes = parse_pipeline(pipeline)
     graph = lower(read_model(model, batch, random_weights), passes)
-    export_onnx(graph, output, opset=opset, functions=functions, pipeline=pipeline_text(passes))
-    size = output.stat().st_size
+    console.note(f"writing {printable(output)} and comparing it")
+    written = export_onnx(
+        graph,
+        output,
+        opset,
+        functions=functions,
+        external_data=True if external_data else None,
+        pipeline=pipeline_text(passes),
+    )
     if json:
-        console.result_json({"path": str(output), "bytes": size, "nodes": len(graph)})
-    else:
-        console.result(f"wrote {output}: {size} bytes, opset {opset}")
+        console.result_json(asdict(written))
+        return
+    console.result(f"wrote {printable(written)}")
+    for text in written.notes:
+        console.note(f"note: {printable(text, 400)}")

@@ -142,7 +142,7 @@ def _table(traced: Trace, to_stderr: bool) -> None:
     console.show(pass_table(traced))
     lines = delta_lines(traced)
     if lines:
-        console.result("\n" + "\n".join(lines))
+        console.result("\n".join(["", *lines]))
 
 
 def _check_text(graph: Graph, name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from rich.table import Table
 from rich.text import Text
 
@@ -9,11 +11,13 @@ from irconv.errors import printable
 from irconv.inspector.numerics import Numerics
 from irconv.inspector.trace import Trace, TracedPass
 
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
 
 def pass_table(trace: Trace) -> Table:
     """One row a pass: changed, matches, nodes, error, multiply-adds and bytes, time."""
     numbers = any(p.numerics for p in trace.passes)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column("pass", overflow="fold")
     table.add_column("changed")
     for column in ("matches", "nodes"):
@@ -58,15 +62,17 @@ def error_text(numerics: Numerics | None) -> str:
     return f"{numerics.error:.0e}" if numerics.error else "0"
 
 
-def delta_lines(trace: Trace) -> list[str]:
-    """Which ops went and came with each pass that changed something."""
+def delta_lines(trace: Trace, width: int = 80) -> list[str]:
+    """Which ops went and came with each pass that changed something, in lines of at most `width`."""
     lines = []
     for traced in trace.passes:
         changes = sorted(traced.delta.items(), key=lambda item: item[1])
-        shown = " ".join(f"{count:+d} {name}" for name, count in changes)
+        # the space inside an entry is none to break a line at
+        entries = [f"{count:+d}{_NO_BREAK}{printable(name)}" for name, count in changes]
         if traced.stage.changed:
-            lines.append(f"{traced.name}: {printable(shown, 400) or 'same ops'}")
-    return lines
+            text = f"{traced.name}: " + ("  ".join(entries) or "the same ops")
+            lines += textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
+    return [line.replace(_NO_BREAK, " ") for line in lines]
 
 
 def time_lines(trace: Trace) -> list[str]:
