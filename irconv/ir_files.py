@@ -1,4 +1,4 @@
-"""Writes a graph as a listing (.ir) with its big constants in an .npz beside it, and reads both back."""
+"""Writes a graph as a listing (.ir) with its big constants in an .npz beside it, and reads it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ TEXT_BYTES = 1 << 30
 def save_ir(graph: Graph, path: str | os.PathLike[str], *, provenance: bool = False) -> None:
     """Writes `path` (the listing) and, where it has big constants, `.npz` of the same stem.
 
-    Constants are stored once, under their digests, never pickled. Both files are replaced whole or not at all,
-    the constants first.
+    Constants are stored once, under their digests, never pickled. Both files are replaced whole or
+    not at all, the constants first.
     """
     place = Path(path)
     arrays: dict[str, Array] = {}
@@ -38,12 +38,16 @@ def save_ir(graph: Graph, path: str | os.PathLike[str], *, provenance: bool = Fa
 
 
 def _write_arrays(file: object, arrays: dict[str, Array]) -> None:
-    """An .npz with entries `<digest>.<dtype>`; dtypes that NumPy's format lacks are stored as their bytes."""
+    """An .npz with entries `<digest>.<dtype>`; what NumPy's format lacks is stored as bytes."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
         for digest in sorted(arrays):
             array = np.ascontiguousarray(arrays[digest]).reshape(arrays[digest].shape)
             short = dtype_name(array.dtype)
-            plain = array if array.dtype.kind != "V" and array.dtype.isbuiltin == 1 else array.view(np.uint8)
+            plain = (
+                array
+                if array.dtype.kind != "V" and array.dtype.isbuiltin == 1
+                else array.view(np.uint8)
+            )
             # a fixed date: the same graph gives the same bytes
             entry = zipfile.ZipInfo(f"{digest}.{short}.npy", (1980, 1, 1, 0, 0, 0))
             with archive.open(entry, "w", force_zip64=True) as stream:
@@ -64,17 +68,23 @@ def _replace(place: Path, fill: object) -> None:
 
 
 def load_ir(path: str | os.PathLike[str]) -> Graph:
-    """The graph of a listing, with the constants of the `.npz` beside it if there is one; it is verified.
+    """The graph of a listing, with the constants of the `.npz` beside it if there is one, verified.
 
-    Raises ParseError with the guilty line, VerifyError, or ModelError for a file that cannot be read.
+    Raises ParseError with the guilty line, VerifyError, or ModelError for an unreadable file.
     """
     place = Path(path)
     try:
         if place.stat().st_size > TEXT_BYTES:
-            raise ModelError("the listing is too long", where=printable(place), expected=f"at most {TEXT_BYTES} bytes")
+            raise ModelError(
+                "the listing is too long",
+                where=printable(place),
+                expected=f"at most {TEXT_BYTES} bytes",
+            )
         text = place.read_bytes().decode("utf-8")
     except OSError as error:
-        raise ModelError(f"cannot read the listing: {error.strerror}", where=printable(place)) from None
+        raise ModelError(
+            f"cannot read the listing: {error.strerror}", where=printable(place)
+        ) from None
     except UnicodeDecodeError:
         raise ParseError("the listing is not UTF-8", where=printable(place)) from None
     graph = parse(text, _read_arrays(place.with_suffix(".npz")))
@@ -92,7 +102,9 @@ def _read_arrays(place: Path) -> dict[str, Array]:
                 digest, array = _read_array(archive, entry)
                 found[digest] = array
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise ModelError(f"cannot read the constants: {printable(error)}", where=printable(place)) from None
+        raise ModelError(
+            f"cannot read the constants: {printable(error)}", where=printable(place)
+        ) from None
     return found
 
 

@@ -1,4 +1,4 @@
-"""The nine networks inside the installed onnx package, with random weights that keep activations alive."""
+"""The nine networks inside the installed onnx package, with random weights if wanted."""
 
 from __future__ import annotations
 
@@ -15,9 +15,16 @@ from irconv.registry import nearest
 from irconv.types import Array
 
 LIGHT_MODELS = (
-    "bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet", "squeezenet",
-    "vgg19", "zfnet512",
-)  # fmt: skip
+    "bvlc_alexnet",
+    "densenet121",
+    "inception_v1",
+    "inception_v2",
+    "resnet50",
+    "shufflenet",
+    "squeezenet",
+    "vgg19",
+    "zfnet512",
+)
 ALIASES = {
     "alexnet": "bvlc_alexnet",
     "densenet": "densenet121",
@@ -58,8 +65,9 @@ def load_light(
 ) -> Graph:
     """One of the nine light models; their files hold constant weights.
 
-    `random_weights` is a seed: all weights become random ones, scaled layer by layer on random images so that
-    each layer's output has unit variance (Mishkin and Matas, "All you need is a good init", 2016).
+    `random_weights` is a seed: all weights become random ones, scaled layer by layer on random
+    images so that each layer's output has unit variance (Mishkin and Matas, "All you need is a good
+    init", 2016).
     """
     graph = load(light_path(name), batch)
     if random_weights is not None:
@@ -132,11 +140,10 @@ class _ScaledRun:
         for node in self.graph:
             rule = _RULES.get(node.op.name, _ScaledRun.plain)
             self.alive.update(zip(node.results, rule(self, node), strict=True))
-            for value in node.operands:
-                if value is not None:
-                    left[value] -= 1
-                    if not left[value]:
-                        self.alive.pop(value, None)
+            for operand in (v for v in node.operands if v is not None):
+                left[operand] -= 1
+                if not left[operand]:
+                    self.alive.pop(operand, None)
         return self.arrays
 
     def array(self, value: Value | None) -> Array | None:
@@ -157,7 +164,7 @@ class _ScaledRun:
         return array
 
     def layer(self, node: Node) -> tuple[Array, ...]:
-        """A convolution or product: unit variance, and each channel centred by its bias if there is one."""
+        """A convolution or product: unit variance, and channels centred by the bias if any."""
         x, weight, bias = (node.operand(i) for i in range(3))
         root = _root(weight)
         if weight is None or root is None:
@@ -178,12 +185,12 @@ class _ScaledRun:
         return (y,)
 
     def gain(self, node: Node) -> float:
-        """A last convolution whose result is averaged is made louder: averages of images differ little."""
+        """A last convolution that is averaged is made louder: averages of images differ little."""
         is_last = node.op.name == "Conv" and node.results[0].shape[1] == 1000
         return 3.0 if is_last and self.graph.outputs[0] is not node.results[0] else 1.0
 
     def normalization(self, node: Node) -> tuple[Array, ...]:
-        """Statistics of the data; a branch that is added to another is scaled, so that the sum keeps its variance."""
+        """Statistics of the data; a branch of a sum is scaled, so that its variance stays."""
         x, scale, bias, mean, var = (self.known(node, i) for i in range(5))
         data = self.array(x)
         assert data is not None
@@ -196,7 +203,7 @@ class _ScaledRun:
         return self.plain(node)
 
     def known(self, node: Node, index: int) -> Value:
-        value = node.operand(index)
+        value: Value | None = node.operand(index)
         assert value is not None
         return value
 
@@ -214,7 +221,9 @@ def _root(weight: Value | None) -> Value | None:
     if weight is None or weight.is_parameter or weight.producer is None:
         return weight
     source = weight.producer.operands[0]
-    is_reshaped = weight.producer.op.name == "Reshape" and source is not None and source.is_parameter
+    is_reshaped = (
+        weight.producer.op.name == "Reshape" and source is not None and source.is_parameter
+    )
     return source if is_reshaped else None
 
 

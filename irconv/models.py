@@ -1,4 +1,4 @@
-"""Finds the model that a command names: `zoo:NAME`, `light:NAME`, or the path of an .onnx or .ir file."""
+"""Finds the model that a command names: `zoo:NAME`, `light:NAME`, or a path."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def resolve_model(
 ) -> Graph:
     """The graph that `spec` names; raises ModelError with the nearest names where there is none.
 
-    `random_weights` is a seed: it replaces the constant weights of a light model, and chooses those of a
-    network of the zoo. A file has weights of its own.
+    A path is that of an `.onnx` or `.ir` file. `random_weights` is a seed: it replaces the constant
+    weights of a light model, and chooses those of a network of the zoo. A file has its own.
     """
     kind, colon, name = spec.partition(":")
     if colon and kind == "zoo":
@@ -25,7 +25,8 @@ def resolve_model(
         return load_light(name, random_weights, batch)
     if random_weights is not None:
         raise ModelError(
-            "random weights are for light: and zoo: models", got=printable(spec),
+            "random weights are for light: and zoo: models",
+            got=printable(spec),
             hint="a file has weights of its own",
         )
     return load(spec, batch)

@@ -14,8 +14,8 @@ from irconv.onnx_records import Budgets, ModelRecord, NodeRecord, Problems
 def check_structure(model: ModelRecord, budgets: Budgets, problems: Problems) -> None:
     """Adds what is wrong to `problems`; on return the nodes stand in an order that computes.
 
-    An initializer listed among the inputs (IR 3, or the default of an optional input) becomes a constant: the
-    input is dropped.
+    An initializer listed among the inputs (IR 3, or the default of an optional input) becomes a
+    constant: the input is dropped.
     """
     _check_names(model, budgets, problems)
     problems.stop()
@@ -48,7 +48,9 @@ def _check_names(model: ModelRecord, budgets: Budgets, problems: Problems) -> No
     limit = budgets.name_length
     for name in _names(model):
         if len(name) > limit:
-            problems.add("a name is too long", expected=f"at most {limit} characters", got=printable(name))
+            problems.add(
+                "a name is too long", expected=f"at most {limit} characters", got=printable(name)
+            )
 
 
 def _names(model: ModelRecord) -> Iterable[str]:
@@ -99,7 +101,9 @@ def _producers(model: ModelRecord, problems: Problems) -> dict[str, int]:
                 problems.add("a value is produced twice", where=node, got=printable(name))
             elif name in given:
                 what = "an initializer" if name in model.initializers else "an input"
-                problems.add(f"a node's result has the name of {what}", where=node, got=printable(name))
+                problems.add(
+                    f"a node's result has the name of {what}", where=node, got=printable(name)
+                )
             producers[name] = node.index
     return producers
 
@@ -152,6 +156,7 @@ def _name_cycle(
     shown = [printable(next(o for o in model.nodes[i].outputs if o)) for i in cycle[:8]]
     dots = ["..."] if len(cycle) > 8 else []
     problems.add(
-        "the graph has a cycle", where=model.nodes[cycle[0]],
+        "the graph has a cycle",
+        where=model.nodes[cycle[0]],
         got=" -> ".join([*shown, *dots, shown[0]]),
     )

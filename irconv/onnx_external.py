@@ -17,8 +17,8 @@ _KEYS = {"location", "offset", "length", "checksum", "basepath"}
 def read_external(folder: Path | None, entries: dict[str, str], size: int) -> Array:
     """`size` bytes of a tensor's data as uint8; raises ModelError for any place that is not safe.
 
-    The path is walked component by component and no symbolic link is followed, so that what was checked is
-    what is opened. Like ONNX's own loader, a file with several hard links is refused.
+    The path is walked component by component and no symbolic link is followed, so that what was
+    checked is what is opened. Like ONNX's own loader, a file with several hard links is refused.
     """
     unknown = sorted(set(entries) - _KEYS)
     if unknown:
@@ -30,7 +30,9 @@ def read_external(folder: Path | None, entries: dict[str, str], size: int) -> Ar
     offset = _number(entries, "offset", 0)
     if _number(entries, "length", size) != size:
         raise ModelError(
-            "the length of external data is not the tensor's", expected=size, got=printable(entries["length"])
+            "the length of external data is not the tensor's",
+            expected=size,
+            got=printable(entries["length"]),
         )
     handle = _open(folder, _components(entries.get("location", "")))
     with os.fdopen(handle, "rb", buffering=0) as file:
@@ -60,7 +62,8 @@ def _components(location: str) -> list[str]:
     if bad:
         raise ModelError(
             "external data lies outside of the model's folder",
-            expected="a relative path without ..", got=repr(printable(location)),
+            expected="a relative path without ..",
+            got=repr(printable(location)),
         )
     return parts
 
@@ -79,7 +82,8 @@ def _open(folder: Path, parts: list[str]) -> int:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ModelError(
-            f"external data cannot be opened: {reason}", got=shown,
+            f"external data cannot be opened: {reason}",
+            got=shown,
             hint="it must be a regular file inside the model's folder; links are not followed",
         ) from None
     finally:
@@ -96,10 +100,12 @@ def _read(handle: int, offset: int, size: int) -> Array:
     length = os.fstat(handle).st_size
     if offset + size > length:
         raise ModelError(
-            "external data reaches past the end of its file", expected=f"{offset + size} bytes", got=length
+            "external data reaches past the end of its file",
+            expected=f"{offset + size} bytes",
+            got=length,
         )
     place = np.empty(size, np.uint8)
-    view, filled = memoryview(place), 0
+    view, filled = memoryview(place.data), 0
     while filled < size:
         got = os.preadv(handle, [view[filled : filled + (1 << 30)]], offset + filled)
         if not got:

@@ -1,4 +1,4 @@
-"""Operators without a class of their own: held by the generic op where the version is trusted, else refused."""
+"""Operators without a class of their own: the generic op holds trusted versions."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any
 from irconv.errors import ModelError
 from irconv.onnx_site import Site
 from irconv.onnx_trusted import STANDS_FOR, TRUSTED
-from irconv.registry import ops
+from irconv.ops.generic import Generic
 
 
 def raise_generic(site: Site) -> None:
-    """The node as it stands, with the meaning of its own version; raises ModelError if that is not trusted."""
+    """The node as it stands, meaning its own version; raises ModelError if that is not trusted."""
     name, version = site.op_type, site.version
-    if "Generic" not in ops() or version not in TRUSTED.get(name, ()):
+    if version not in TRUSTED.get(name, ()):
         raise ModelError(
-            f"{name}-{version} is not supported", where=str(site.record),
+            f"{name}-{version} is not supported",
+            where=str(site.record),
             hint="no class holds it, and no test vouches for ONNX's reference of this version",
         )
     pairs: list[tuple[str, Any]] = []
@@ -25,7 +26,5 @@ def raise_generic(site: Site) -> None:
         pairs.append((key, value))
     count = max((i + 1 for i, o in enumerate(site.record.outputs) if o), default=1)
     name, version = STANDS_FOR.get((name, version), (name, version))
-    op = ops()["Generic"](
-        op_type=name, opset=version, n_outputs=count, onnx_attributes=tuple(sorted(pairs))
-    )
+    op = Generic(op_type=name, opset=version, n_outputs=count, onnx_attributes=tuple(sorted(pairs)))
     site.finish(op, site.operands)

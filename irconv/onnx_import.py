@@ -1,4 +1,4 @@
-"""Reads a model from a file, bytes or onnx.ModelProto into a graph; the gate that hostile files meet."""
+"""Reads a model into a graph: the gate that hostile files meet."""
 
 from __future__ import annotations
 
@@ -46,12 +46,13 @@ def load(
     *,
     budgets: Budgets | None = None,
 ) -> Graph:
-    """The graph of a model: a path to an `.onnx` or `.ir` file, the bytes of an ONNX file, or an onnx.ModelProto.
+    """The graph of a model.
 
-    Every node is raised to the newest meaning of its operator. `batch` gives the first size of all inputs
-    anew: a number, or a name for any; where the file has a fixed batch, the shapes that were computed from it
-    are changed too. Raises ModelError, telling up to twenty faults, for whatever it does not take; nothing is
-    allocated from a size that was not checked.
+    `source` is the path of an `.onnx` or `.ir` file, the bytes of an ONNX file, or an
+    onnx.ModelProto. Every node is raised to the newest meaning of its operator. `batch` gives the
+    first size of all inputs anew: a number, or a name for any; where the file has a fixed batch,
+    the shapes that were computed from it are changed too. Raises ModelError, telling up to twenty
+    faults, for whatever it does not take; nothing is allocated from a size that was not checked.
     """
     budgets = budgets or Budgets()
     if isinstance(source, (str, os.PathLike)):
@@ -80,7 +81,8 @@ def _checked_path(source: str | os.PathLike[str]) -> Path:
         raise ModelError(f"cannot read the file: {error.strerror}", where=printable(text)) from None
     if not stat.S_ISREG(mode):
         raise ModelError(
-            "not a regular file", where=printable(text),
+            "not a regular file",
+            where=printable(text),
             got="a folder" if stat.S_ISDIR(mode) else "a device or pipe",
         )
     return path
@@ -92,8 +94,11 @@ def _file_size(file: BinaryIO, path: Path, budgets: Budgets) -> int:
         raise ModelError("not a regular file", where=printable(path))
     if about.st_size > budgets.file_bytes:
         raise ModelError(
-            "the file is too large", where=printable(path), got=f"{about.st_size} bytes",
-            expected=f"at most {budgets.file_bytes} bytes", hint="keep large weights as external data",
+            "the file is too large",
+            where=printable(path),
+            got=f"{about.st_size} bytes",
+            expected=f"at most {budgets.file_bytes} bytes",
+            hint="keep large weights as external data",
         )
     return about.st_size
 
@@ -109,8 +114,11 @@ def _read(file: BinaryIO, size: int, folder: Path | None, budgets: Budgets) -> M
     except ModelError as error:
         found = next((what for magic, what in _MAGIC.items() if start.startswith(magic)), None)
         raise ModelError(
-            f"not an ONNX model: {error.what}", where=error.where, expected=error.expected,
-            got=error.got, hint=f"this is {found}" if found else error.hint,
+            f"not an ONNX model: {error.what}",
+            where=error.where,
+            expected=error.expected,
+            got=error.got,
+            hint=f"this is {found}" if found else error.hint,
         ) from None
     except OSError as error:
         raise ModelError(f"cannot read the file: {error.strerror}") from None
@@ -138,7 +146,9 @@ class _Importer:
     def graph_of(self) -> Graph:
         for value in self.record.inputs:
             shape = self.rebatch.input_shape(value)
-            self.values[value.name] = self.graph.add_input(value.name, TensorType(value.dtype, shape))
+            self.values[value.name] = self.graph.add_input(
+                value.name, TensorType(value.dtype, shape)
+            )
         self._add_initializers()
         versions = [check_node(n, self.record.opset, self.problems) for n in self.record.nodes]
         self.problems.stop()
@@ -171,7 +181,7 @@ class _Importer:
         except IrconvError as error:
             self._broke(node, error)
             return
-        except Exception as error:  # noqa: BLE001 - the gate: whatever a node trips is told as its fault
+        except Exception as error:  # noqa: BLE001 - the gate: told as the node's fault
             self._broke(node, ModelError(f"{type(error).__name__}: {printable(error)}"))
             return
         for name, value in zip(node.outputs, site.results or (), strict=False):
@@ -200,5 +210,3 @@ def _has_odd(array: Array) -> bool:
     with np.errstate(all="ignore"):
         # the sum is finite for nearly all weights, and needs no second array
         return not np.isfinite(array.sum()) and not bool(np.isfinite(array).all())
-
-

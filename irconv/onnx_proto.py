@@ -1,4 +1,4 @@
-"""Reads the protobuf of an ONNX model into plain records; no other file knows protobuf's messages."""
+"""Reads an ONNX model into plain records; no other file knows protobuf's messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from irconv.errors import GraphError, ModelError, printable
 from irconv.onnx_external import read_external
 from irconv.onnx_records import Budgets, ModelRecord, NodeRecord, Problems, Refused, ValueRecord
 from irconv.onnx_tensor import RawTensor, element_type, stored_bytes, to_array
-from irconv.onnx_wire import BYTES, VARINT, Stream, key, varint_bytes
+from irconv.onnx_wire import BYTES, FIXED64, VARINT, Stream, key, varint_bytes
 from irconv.types import AnyDType, Array
 
 # a tensor whose message is longer than this is read field by field, straight into its array
@@ -37,7 +37,9 @@ def model_bytes(message: Any) -> bytes:
         raise ModelError(f"the ModelProto cannot be written: {printable(error)}") from error
 
 
-def read_model(stream: Stream, folder: Path | None, budgets: Budgets, problems: Problems) -> ModelRecord:
+def read_model(
+    stream: Stream, folder: Path | None, budgets: Budgets, problems: Problems
+) -> ModelRecord:
     """The records of a serialized ModelProto; `folder` is where its external data may lie."""
     return _Reader(stream, folder, budgets, problems).model()
 
@@ -59,6 +61,7 @@ class _Reader:
         self.graphs = 0
         self.total_bytes = 0
         self.initialized: set[str] = set()
+        self.decode_error = _decode_error()
 
     # -- the model -------------------------------------------------------------------------------
 
@@ -90,7 +93,9 @@ class _Reader:
                 self._graph(self.stream.position + value)
             case "training_info":
                 self.stream.skip(value)
-                self.problems.add("training information is not supported", hint="export for inference")
+                self.problems.add(
+                    "training information is not supported", hint="export for inference"
+                )
             case "functions":
                 function = self._message(self.onnx.FunctionProto, value)
                 self.functions.append(f"{printable(function.domain)}::{printable(function.name)}")
@@ -110,12 +115,6 @@ class _Reader:
             ) from None
         return message
 
-    @property
-    def decode_error(self) -> type[Exception]:
-        from google.protobuf.message import DecodeError
-
-        return DecodeError
-
     def _header(self) -> None:
         problems, record = self.problems, self.record
         if self.graphs != 1:
@@ -124,12 +123,15 @@ class _Reader:
         newest = int(self.onnx.IR_VERSION)
         if not 3 <= record.ir_version <= newest:
             problems.add(
-                "the IR version is not supported", expected=f"3 to {newest}",
+                "the IR version is not supported",
+                expected=f"3 to {newest}",
                 got=record.ir_version or "none",
                 hint="a newer onnx package may read it" if record.ir_version > newest else None,
             )
         for name in self.functions:
-            problems.add("model-local functions are not supported", got=name, hint="inline them first")
+            problems.add(
+                "model-local functions are not supported", got=name, hint="inline them first"
+            )
         self._opset()
 
     def _opset(self) -> None:
@@ -154,7 +156,9 @@ class _Reader:
         stream, kinds = self.stream, self.onnx
         for number, wire, value in stream.fields(end):
             if wire != BYTES:
-                raise stream.error("not a field of a graph", got=f"field {number}, wire type {wire}")
+                raise stream.error(
+                    "not a field of a graph", got=f"field {number}, wire type {wire}"
+                )
             match number:
                 case 1:
                     self._node(self._message(kinds.NodeProto, value))
@@ -218,7 +222,8 @@ class _Reader:
         label = f"{'input' if where is self.record.inputs else 'output'} {printable(proto.name)}"
         if kind not in {None, "tensor_type"}:
             self.problems.add(
-                f"{label} is not a dense tensor", got=str(kind).removesuffix("_type"),
+                f"{label} is not a dense tensor",
+                got=str(kind).removesuffix("_type"),
                 hint="sequences, optionals, maps and sparse tensors are not supported",
             )
             return
@@ -247,7 +252,9 @@ class _Reader:
         shape = tuple(int(d) for d in proto.dims)
         stored_bytes(RawTensor("", shape, proto.values.data_type), self.budgets)
         if values.ndim != 1 or indices.dtype != np.int64 or indices.shape[:1] != values.shape:
-            raise ModelError("indices and values do not fit", got=f"{indices.shape}, {values.shape}")
+            raise ModelError(
+                "indices and values do not fit", got=f"{indices.shape}, {values.shape}"
+            )
         if indices.ndim == 2 and indices.shape[1] == len(shape):
             bad = (indices < 0) | (indices >= np.array(shape, np.int64))
             places: Any = tuple(indices.T)
@@ -273,8 +280,11 @@ class _Reader:
             self._keep(tensor.name, self._array(tensor))
         except ModelError as error:
             self.problems.add(
-                error.what, where=f"initializer {printable(tensor.name)}", expected=error.expected,
-                got=error.got, hint=error.hint,
+                error.what,
+                where=f"initializer {printable(tensor.name)}",
+                expected=error.expected,
+                got=error.got,
+                hint=error.hint,
             )
 
     def _name_initializer(self, name: str) -> None:
@@ -286,28 +296,17 @@ class _Reader:
         self.total_bytes += array.nbytes
         if self.total_bytes > self.budgets.total_bytes:
             raise ModelError(
-                "the weights are over the budget", expected=f"at most {self.budgets.total_bytes} bytes"
+                "the weights are over the budget",
+                expected=f"at most {self.budgets.total_bytes} bytes",
             )
         self.record.initializers[name] = array
 
     def _streamed(self, length: int) -> RawTensor:
         """A large tensor: the weights go from the file straight to their array."""
-        stream = self.stream
-        head, payload = bytearray(), {}
-        for number, wire, value in stream.fields(stream.position + length):
-            if number in _PAYLOADS and wire == BYTES:
-                if _PAYLOADS[number] in payload:
-                    raise stream.error("the data of a tensor is given twice")
-                payload[_PAYLOADS[number]] = stream.array(value)
-            elif wire == BYTES:
-                head += key(number, wire) + varint_bytes(value) + stream.take(value)
-            elif wire == VARINT:
-                head += key(number, wire) + varint_bytes(value)
-            else:
-                head += key(number, wire) + value.to_bytes(8 if wire == 1 else 4, "little")
+        head, payload = self._split(length)
         proto = self.onnx.TensorProto()
         try:
-            proto.ParseFromString(bytes(head))
+            proto.ParseFromString(head)
         except self.decode_error as error:
             raise ModelError("not a valid TensorProto", got=printable(error)) from None
         tensor = self._raw(proto)
@@ -315,12 +314,32 @@ class _Reader:
             tensor.raw = payload.pop("raw")
         for name, data in payload.items():
             width = 4 if name == "float_data" else 8
-            if data.size % width:
-                raise stream.error(f"{name} is not a multiple of {width} bytes", got=data.size)
-            if name in tensor.typed:
-                raise stream.error(f"{name} is given twice")
+            if data.size % width or name in tensor.typed:
+                raise self.stream.error(
+                    f"{name} is broken", f"multiples of {width} bytes", data.size
+                )
             tensor.typed[name] = data.view(f"<f{width}")
         return tensor
+
+    def _split(self, length: int) -> tuple[bytes, dict[str, Array]]:
+        """The message of a tensor without its weights, and the weights by their field."""
+        stream = self.stream
+        head, payload = bytearray(), {}
+        for number, wire, value in stream.fields(stream.position + length):
+            name = _PAYLOADS.get(number) if wire == BYTES else None
+            if name in payload:
+                raise stream.error("the data of a tensor is given twice")
+            if name is not None:
+                payload[name] = stream.array(value)
+                continue
+            head += key(number, wire)
+            if wire == BYTES:
+                head += varint_bytes(value) + stream.take(value)
+            elif wire == VARINT:
+                head += varint_bytes(value)
+            else:
+                head += value.to_bytes(8 if wire == FIXED64 else 4, "little")
+        return bytes(head), payload
 
     def _raw(self, proto: Any) -> RawTensor:
         if proto.HasField("segment"):
@@ -336,7 +355,9 @@ class _Reader:
             tensor.external = {}
             for entry in proto.external_data:
                 if entry.key in tensor.external:
-                    raise ModelError("an entry of external data is given twice", got=printable(entry.key))
+                    raise ModelError(
+                        "an entry of external data is given twice", got=printable(entry.key)
+                    )
                 tensor.external[entry.key] = entry.value
         return tensor
 
@@ -344,7 +365,9 @@ class _Reader:
         size = stored_bytes(tensor, self.budgets)
         if tensor.external is not None:
             if tensor.raw is not None or tensor.typed:
-                raise ModelError("both inner and external data are given", got=printable(tensor.name))
+                raise ModelError(
+                    "both inner and external data are given", got=printable(tensor.name)
+                )
             if self.total_bytes + size > self.budgets.total_bytes:
                 raise ModelError(
                     "the weights are over the budget",
@@ -361,6 +384,17 @@ _TYPED = (
     ("double_data", np.float64),
     ("uint64_data", np.uint64),
 )
+
+
+def _decode_error() -> type[Exception]:
+    """What protobuf raises, whatever its implementation is."""
+    import onnx
+
+    try:
+        onnx.TensorProto.FromString(b"\xff")
+    except Exception as error:  # noqa: BLE001 - its class is what is asked for
+        return type(error)
+    return ValueError
 
 
 def _size(proto: Any) -> int | str | None:
@@ -380,7 +414,7 @@ def _text(data: bytes) -> str:
 
 
 def _shortest(value: float) -> float:
-    """The shortest decimal that float32 rounds to `value`: 1e-05, where the file says 9.99999974e-06."""
+    """The shortest decimal of a float32: 1e-05, where the file says 9.99999974e-06."""
     return float(str(np.float32(value)))
 
 

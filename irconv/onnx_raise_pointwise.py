@@ -25,7 +25,7 @@ from irconv.types import dtype_name
 @rule("Less", 1)
 @rule("Greater", 1)
 def old_broadcast(site: Site) -> None:
-    """With `broadcast`, the second operand's axes are those of the first from `axis` on (default: the last)."""
+    """With `broadcast`, the second operand's axes are the first's from `axis` on, or its last."""
     axis = site.attribute("axis")
     broadcast = site.attribute("broadcast", 0)
     site.attribute("consumed_inputs")
@@ -34,7 +34,8 @@ def old_broadcast(site: Site) -> None:
         if left != right:
             raise ModelError(
                 f"{site.op_type}-{site.version} without broadcast takes equal shapes",
-                expected=site.type(0), got=site.type(1),
+                expected=site.type(0),
+                got=site.type(1),
             )
         site.native()
         return
@@ -49,11 +50,15 @@ def old_broadcast(site: Site) -> None:
 def _placed(site: Site, axis: int | None, left: tuple[Dim, ...], right: tuple[Dim, ...]) -> Value:
     start = len(left) - len(right) if axis is None else site.axis(axis)
     part = left[max(start, 0) : start + len(right)]
-    if start < 0 or len(part) != len(right) or any(
-        r not in (1, p) for r, p in zip(right, part, strict=True)
+    if (
+        start < 0
+        or len(part) != len(right)
+        or any(r not in (1, p) for r, p in zip(right, part, strict=True))
     ):
         raise ModelError(
-            "the second operand is no part of the first's shape", expected=site.type(0), got=site.type(1)
+            "the second operand is no part of the first's shape",
+            expected=site.type(0),
+            got=site.type(1),
         )
     behind = len(left) - start - len(right)
     if not behind:
@@ -76,12 +81,14 @@ def prelu_6(site: Site) -> None:
 
 @rule("Gemm", 6)
 def gemm_6(site: Site) -> None:
+    """`broadcast` only permitted what is permitted now."""
     site.attribute("broadcast")
     site.native()
 
 
 @rule("Clip", 6)
 def clip_6(site: Site) -> None:
+    """The limits become operands; left out, they are the largest float32 numbers."""
     limit = float(np.finfo(np.float32).max)
     low, high = site.attribute("min", -limit), site.attribute("max", limit)
     site.operands = [site.required(0), site.scalar(low, "min"), site.scalar(high, "max")]
@@ -92,14 +99,16 @@ def clip_6(site: Site) -> None:
 @rule("LogSoftmax", 1, 11)
 @rule("Hardmax", 1, 11)
 def softmax_1(site: Site) -> None:
-    """Below version 13, the axes from `axis` on were one: they are flattened, and unfolded after."""
+    """Below version 13 the axes from `axis` on were one: they are flattened, then unfolded."""
     axis = site.axis(site.attribute("axis", 1))
     shape = site.shape()
     if all(d == 1 for d in shape[axis + 1 :]):
         site.native(axis=-1 if axis == len(shape) - 1 else axis)
         return
     if sum(not isinstance(d, int) for d in shape[axis:]) > 1:
-        raise ModelError(f"{site.op_type}-{site.version} needs known sizes from axis {axis} on", got=shape)
+        raise ModelError(
+            f"{site.op_type}-{site.version} needs known sizes from axis {axis} on", got=shape
+        )
     copied = [0] * axis
     flat = site.emit(
         site.op("Reshape"), [site.required(0), site.ints([*copied, -1], "flat_shape")], "flat"
@@ -111,6 +120,7 @@ def softmax_1(site: Site) -> None:
 
 @rule("Dropout", 6)
 def dropout_6(site: Site) -> None:
+    """Trains unless told that it is tested."""
     if not site.attribute("is_test", 0):
         raise ModelError("Dropout in training mode is not supported", hint="export for inference")
     _inference_dropout(site)
@@ -118,15 +128,19 @@ def dropout_6(site: Site) -> None:
 
 @rule("Dropout", 7, 10)
 def dropout_7(site: Site) -> None:
+    """Does nothing."""
     _inference_dropout(site)
 
 
 @rule("Dropout", 12, 13, 22)
 def dropout_12(site: Site) -> None:
+    """Does nothing, unless its third operand says that it trains."""
     if site.operand(2) is not None:
         training = site.constant(2)
         if training is None or bool(np.any(training)):
-            raise ModelError("Dropout in training mode is not supported", hint="export for inference")
+            raise ModelError(
+                "Dropout in training mode is not supported", hint="export for inference"
+            )
     _inference_dropout(site)
 
 
@@ -160,13 +174,19 @@ def batch_normalization(site: Site) -> None:
 
 @rule("Constant", 1, 9, 11, 12, 13, 19, 21, 23, 24, 25)
 def constant(site: Site) -> None:
+    """A parameter, from any of the ways to write one."""
     given = {k: v for k, v in site.record.attributes.items() if v is not None}
     if len(given) != 1:
         raise ModelError("Constant takes one attribute", got=len(given))
-    (name, value), = given.items()
+    ((name, value),) = given.items()
     if name in {"value_string", "value_strings"}:
         raise ModelError("strings are not supported", expected="numbers or booleans")
-    dtype = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    dtype = {
+        "value_float": np.float32,
+        "value_floats": np.float32,
+        "value_int": np.int64,
+        "value_ints": np.int64,
+    }
     array = value if name == "value" else np.array(value, dtype[name])
     site.finish_constant(array, trainable=False)
 
@@ -188,8 +208,10 @@ def constant_of_shape(site: Site) -> None:
     size = int(np.prod(sizes, dtype=object)) * fill.dtype.itemsize
     if size > site.budgets.folded_bytes or len(sizes) > site.budgets.rank:
         raise ModelError(
-            "ConstantOfShape is over the budget", expected=f"at most {site.budgets.folded_bytes} bytes",
-            got=size, hint="raise Budgets.folded_bytes",
+            "ConstantOfShape is over the budget",
+            expected=f"at most {site.budgets.folded_bytes} bytes",
+            got=size,
+            hint="raise Budgets.folded_bytes",
         )
     array = np.broadcast_to(fill.reshape(()), sizes)
     site.finish_constant(array, trainable=fill.dtype.kind == "f")

@@ -14,6 +14,7 @@ from irconv.onnx_site import Site
 @rule("Unsqueeze", 1, 11)
 @rule("ReduceSum", 1, 11)
 def axes_attribute(site: Site) -> None:
+    """The axes become an operand."""
     axes = site.attribute("axes")
     site.operands = [site.required(0)]
     if axes:
@@ -27,19 +28,23 @@ for _name in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "
 
 @rule("Slice", 1)
 def slice_1(site: Site) -> None:
+    """Starts, ends and axes become operands."""
     starts, ends = site.attribute("starts"), site.attribute("ends")
     axes = site.attribute("axes", tuple(range(len(starts))))
     if not len(starts) == len(ends) == len(axes):
         raise ModelError("starts, ends and axes differ in length", got=f"{starts}, {ends}, {axes}")
     site.operands = [
-        site.required(0), site.ints(starts, "starts"), site.ints(ends, "ends"), site.ints(axes, "axes")
+        site.required(0),
+        site.ints(starts, "starts"),
+        site.ints(ends, "ends"),
+        site.ints(axes, "axes"),
     ]
     site.native()
 
 
 @rule("Split", 2, 11, 13, 18)
 def split(site: Site) -> None:
-    """Old versions cut in equal parts, one per output, where no sizes are given; they must come out even."""
+    """Old versions without sizes cut in equal parts, one per output, that come out even."""
     sizes = site.attribute("split")
     if sizes is not None:
         site.operands = [site.required(0), site.ints(sizes, "sizes")]
@@ -52,7 +57,9 @@ def split(site: Site) -> None:
     if site.operand(1) is None and site.version < 18:
         size = site.shape()[site.axis(site.attribute_kept("axis", 0))]
         if isinstance(size, int) and size % count:
-            raise ModelError("Split does not come out even", expected=f"a multiple of {count}", got=size)
+            raise ModelError(
+                "Split does not come out even", expected=f"a multiple of {count}", got=size
+            )
     if given is not None and given != count:
         raise ModelError("num_outputs is not the number of outputs", expected=count, got=given)
     site.native(num_outputs=count)
@@ -60,6 +67,7 @@ def split(site: Site) -> None:
 
 @rule("TopK", 1)
 def topk_1(site: Site) -> None:
+    """The count becomes an operand."""
     k = site.attribute("k")
     site.operands = [site.required(0), site.ints([k], "k")]
     site.native()
@@ -67,6 +75,7 @@ def topk_1(site: Site) -> None:
 
 @rule("Pad", 2)
 def pad_2(site: Site) -> None:
+    """Pads and value become operands."""
     pads, value = site.attribute("pads"), site.attribute("value", 0.0)
     site.operands = [site.required(0), site.ints(pads, "pads"), site.scalar(value, "value")]
     site.native()
@@ -74,6 +83,7 @@ def pad_2(site: Site) -> None:
 
 @rule("Upsample", 7)
 def upsample_7(site: Site) -> None:
+    """Resize with its scales as an attribute."""
     scales = site.parameter(np.array(site.attribute("scales"), np.float32), "scales")
     _old_resize(site, scales)
 
@@ -81,13 +91,15 @@ def upsample_7(site: Site) -> None:
 @rule("Upsample", 9)
 @rule("Resize", 10)
 def upsample_9(site: Site) -> None:
+    """Resize as it was."""
     _old_resize(site, site.required(1))
 
 
 def _old_resize(site: Site, scales: Value) -> None:
-    """Before Resize-11, positions were divided by the scale; nearest took the pixel below, or above if shrinking.
+    """Before Resize-11, positions were divided by the scale.
 
-    (ONNX did not say which; this is what its vectors and onnxruntime do.)
+    Nearest took the pixel below, or the one above if shrinking. (ONNX did not say which; this is
+    what its vectors and onnxruntime do.)
     """
     known = scales.array
     mode = site.attribute("mode", "nearest")
@@ -99,7 +111,8 @@ def _old_resize(site: Site, scales: Value) -> None:
             nearest = "ceil"
             if (known > 1).any():
                 raise ModelError(
-                    f"{site.op_type}-{site.version} grows one axis and shrinks another", got=known.tolist()
+                    f"{site.op_type}-{site.version} grows one axis and shrinks another",
+                    got=known.tolist(),
                 )
     op = site.op(
         "Resize", mode=mode, coordinate_transformation_mode="asymmetric", nearest_mode=nearest
@@ -127,10 +140,12 @@ def resize(site: Site) -> None:
 
 @rule("GridSample", 16)
 def grid_sample_16(site: Site) -> None:
+    """Two modes were renamed."""
     mode = site.attribute("mode", "bilinear")
     site.native(mode={"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode))
 
 
 @rule("RoiAlign", 10)
 def roi_align_10(site: Site) -> None:
+    """The coordinates were those of half a pixel less."""
     site.native(coordinate_transformation_mode="output_half_pixel")

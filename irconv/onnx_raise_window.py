@@ -15,12 +15,14 @@ _AUTO_PAD = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 @rule("Conv", 1, 11, 22)
 @rule("ConvInteger", 10)
 def conv(site: Site) -> None:
+    """The kernel's sizes are the weight's."""
     kernel = _kernel(site, 1)
     site.native(kernel_shape=kernel, **_window(site, kernel))
 
 
 @rule("QLinearConv", 10)
 def qlinear_conv(site: Site) -> None:
+    """The weight is operand 3."""
     kernel = _kernel(site, 3)
     site.native(kernel_shape=kernel, **_window(site, kernel))
 
@@ -29,6 +31,7 @@ def qlinear_conv(site: Site) -> None:
 @rule("AveragePool", 1, 7, 10, 11, 19, 22)
 @rule("LpPool", 2, 11, 18, 22)
 def pool(site: Site) -> None:
+    """A pool has its kernel as an attribute."""
     kernel = site.attribute("kernel_shape", ())
     site.native(kernel_shape=kernel, **_window(site, kernel))
 
@@ -38,9 +41,7 @@ def _kernel(site: Site, weight: int) -> tuple[int, ...]:
     sizes = site.known_sizes(weight, f"the weight of {site.op_type}")
     given = site.attribute("kernel_shape")
     if given is not None and given != sizes:
-        raise ModelError(
-            "kernel_shape is not the weight's", expected=list(sizes), got=list(given)
-        )
+        raise ModelError("kernel_shape is not the weight's", expected=list(sizes), got=list(given))
     return sizes
 
 
@@ -86,7 +87,7 @@ def _auto_pad(site: Site) -> str:
 
 
 def _same(site: Site, mode: str, spans: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:
-    """Pads such that the output has ceil(size / stride) elements; the odd one goes to the end with UPPER."""
+    """Pads for ceil(size / stride) outputs; with UPPER the odd one goes to the end."""
     totals = []
     for size, span, stride in zip(site.shape()[2:], spans, strides, strict=True):
         totals.append(_same_total(site, size, span, stride))
@@ -100,7 +101,8 @@ def _same_total(site: Site, size: Dim, span: int, stride: int) -> int:
         return span - 1
     if not isinstance(size, int):
         raise ModelError(
-            "auto_pad SAME with a stride needs known spatial sizes", got=site.type(0),
+            "auto_pad SAME with a stride needs known spatial sizes",
+            got=site.type(0),
             hint="give the model fixed spatial sizes",
         )
     out = -(-size // stride)
@@ -109,10 +111,13 @@ def _same_total(site: Site, size: Dim, span: int, stride: int) -> int:
 
 @rule("ConvTranspose", 1, 11, 22)
 def conv_transpose(site: Site) -> None:
+    """`output_shape` becomes pads and output padding."""
     kernel = _kernel(site, 1)
     rank = len(kernel)
     if rank != site.rank() - 2:
-        raise ModelError("the weight does not fit the input's rank", expected=site.rank(), got=rank + 2)
+        raise ModelError(
+            "the weight does not fit the input's rank", expected=site.rank(), got=rank + 2
+        )
     strides = _full(site, "strides", rank, 1)
     dilations = _full(site, "dilations", rank, 1)
     extra = _full(site, "output_padding", rank, 0)

@@ -1,4 +1,4 @@
-"""Plain records of an ONNX model, the budgets it must keep, and the list of what is wrong with it."""
+"""Plain records of an ONNX model, its budgets, and the list of what is wrong with it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ERROR_LIMIT = 20
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """What a model may hold at most; a file that holds more is refused before anything is allocated.
+    """What a model may hold at most; more is refused before anything is allocated.
 
-    `folded_bytes` is the largest `ConstantOfShape` that becomes a parameter; a larger one stays a node.
-    `name_length` counts characters. `file_bytes` is what protobuf itself can hold; weights beyond it lie in
+    `folded_bytes` is the largest constant that `ConstantOfShape` may stand for. `name_length`
+    counts characters. `file_bytes` is what protobuf itself can hold; weights beyond it lie in
     external data.
     """
 
@@ -39,7 +39,7 @@ class Refused:
 
 @dataclass(slots=True)
 class NodeRecord:
-    """One node: names of its operands and results (empty: absent) and its attributes as Python values.
+    """One node: names of operands and results (empty: absent), attributes as Python values.
 
     Attributes are int, float, str, a tuple of them, an array, or `Refused`.
     """
@@ -59,7 +59,7 @@ class NodeRecord:
 
 @dataclass(frozen=True, slots=True)
 class ValueRecord:
-    """A declared input or output; `shape` is None where the rank is unknown, a size is an int, a name, or None."""
+    """A declared input or output; no shape: unknown rank; a size is an int, a name, or None."""
 
     name: str
     dtype: AnyDType | None

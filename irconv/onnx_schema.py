@@ -1,4 +1,4 @@
-"""What ONNX's schemas say of an operator: its versions, its attributes, how many operands it takes."""
+"""What ONNX's schemas say of an operator: versions, attributes, how many operands."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+
+from irconv.errors import printable
 from irconv.onnx_records import NodeRecord, Problems, Refused
 from irconv.registry import nearest
-from irconv.errors import printable
-from irconv.types import Array
-
-import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,10 @@ def schema(op_type: str, opset: int) -> Schema | None:
         op_type,
         found.since_version,
         found.deprecated,
-        {name: (a.type.name, a.required) for name, a in found.attributes.items()},
+        {
+            name: (str(a.type).rpartition(".")[2], a.required)
+            for name, a in found.attributes.items()
+        },
         found.min_input,
         found.max_input,
         found.min_output,
@@ -67,19 +69,27 @@ def check_node(node: NodeRecord, opset: int, problems: Problems) -> Schema | Non
     before = len(problems.found)
     if node.domain not in {"", "ai.onnx"}:
         problems.add(
-            "an operator of another domain", where=node, expected="a standard operator",
+            "an operator of another domain",
+            where=node,
+            expected="a standard operator",
             got=f"{printable(node.domain)}::{printable(node.op_type)}",
         )
         return None
     found = schema(node.op_type, opset)
     if found is None:
         problems.add(
-            "unknown operator", where=node, got=f"{printable(node.op_type)} at opset {opset}",
-            hint=nearest(node.op_type[:100], list(known_operators())) if len(node.op_type) < 100 else None,
+            "unknown operator",
+            where=node,
+            got=f"{printable(node.op_type)} at opset {opset}",
+            hint=nearest(node.op_type[:100], list(known_operators()))
+            if len(node.op_type) < 100
+            else None,
         )
         return None
     if found.deprecated:
-        problems.add(f"{node.op_type} is deprecated at opset {opset} and has no meaning", where=node)
+        problems.add(
+            f"{node.op_type} is deprecated at opset {opset} and has no meaning", where=node
+        )
     _check_counts(node, found, problems)
     _check_attributes(node, found, problems)
     return found if len(problems.found) == before else None
@@ -89,17 +99,25 @@ def _check_counts(node: NodeRecord, found: Schema, problems: Problems) -> None:
     inputs, outputs = len(node.inputs), len(node.outputs)
     if not found.min_inputs <= inputs <= found.max_inputs:
         problems.add(
-            f"{node.op_type} has the wrong number of inputs", where=node,
-            expected=_range(found.min_inputs, found.max_inputs), got=inputs,
+            f"{node.op_type} has the wrong number of inputs",
+            where=node,
+            expected=_range(found.min_inputs, found.max_inputs),
+            got=inputs,
         )
     if not found.min_outputs <= outputs <= found.max_outputs:
         problems.add(
-            f"{node.op_type} has the wrong number of outputs", where=node,
-            expected=_range(found.min_outputs, found.max_outputs), got=outputs,
+            f"{node.op_type} has the wrong number of outputs",
+            where=node,
+            expected=_range(found.min_outputs, found.max_outputs),
+            got=outputs,
         )
-    for place, (name, is_optional) in enumerate(zip(node.inputs, found.optional_inputs, strict=False)):
+    for place, (name, is_optional) in enumerate(
+        zip(node.inputs, found.optional_inputs, strict=False)
+    ):
         if not name and not is_optional:
-            problems.add(f"input {place} of {node.op_type} is required", where=node, got="an empty name")
+            problems.add(
+                f"input {place} of {node.op_type} is required", where=node, got="an empty name"
+            )
     if found.variadic and not all(node.inputs[len(found.optional_inputs) :]):
         problems.add(f"an input of {node.op_type} is empty", where=node)
 
@@ -114,15 +132,21 @@ def _check_attributes(node: NodeRecord, found: Schema, problems: Problems) -> No
     for name, value in node.attributes.items():
         if name not in found.attributes:
             problems.add(
-                f"{node.op_type}-{found.since_version} has no such attribute", where=node,
-                got=printable(name), hint=nearest(name[:100], sorted(found.attributes)),
+                f"{node.op_type}-{found.since_version} has no such attribute",
+                where=node,
+                got=printable(name),
+                hint=nearest(name[:100], sorted(found.attributes)),
             )
         elif isinstance(value, Refused):
-            problems.add(f"an attribute of kind {value.kind} is not supported", where=node, got=name)
+            problems.add(
+                f"an attribute of kind {value.kind} is not supported", where=node, got=name
+            )
         elif not _fits(value, found.attributes[name][0]):
             problems.add(
-                f"attribute {name} is of the wrong type", where=node,
-                expected=found.attributes[name][0].lower(), got=type(value).__name__,
+                f"attribute {name} is of the wrong type",
+                where=node,
+                expected=found.attributes[name][0].lower(),
+                got=type(value).__name__,
             )
         elif _has_nan(value) and node.op_type not in {"Constant", "Pad"}:
             problems.add(f"attribute {name} is not a number", where=node, got=value)
@@ -149,11 +173,11 @@ def _fits(value: Any, kind: str) -> bool:
 
 def _has_nan(value: Any) -> bool:
     items = value if isinstance(value, tuple) else (value,)
-    return any(isinstance(x, float) and x != x for x in items)  # noqa: PLR0124 - only NaN differs from itself
+    return any(isinstance(x, float) and x != x for x in items)  # only NaN differs from itself
 
 
 def attribute_default(op_type: str, version: int, name: str) -> Any:
-    """The default that ONNX's schema gives an attribute, None where it has none (tensors excepted)."""
+    """The default that ONNX's schema gives an attribute, None where it has none."""
     import onnx
 
     proto = onnx.defs.get_schema(op_type, version, "").attributes[name].default_value
@@ -161,6 +185,3 @@ def attribute_default(op_type: str, version: int, name: str) -> Any:
         return None
     value = onnx.helper.get_attribute_value(proto)
     return value.decode() if isinstance(value, bytes) else value
-
-
-__all__ = ["Array", "Schema", "attribute_default", "check_node", "known_operators", "schema"]

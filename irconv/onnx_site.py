@@ -1,4 +1,4 @@
-"""One node of an ONNX model on its way into a graph: its operands, its attributes, and what it becomes."""
+"""One node of an ONNX model on its way into a graph, and what it becomes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from irconv.shape_contents import ShapeContents
 from irconv.types import Array, TensorType, dtype_name
 
 
-class NoNativeOp(ModelError):
+class NoNativeOpError(ModelError):
     """There is no class for an operator; the generic op may hold it."""
 
 
@@ -102,7 +102,7 @@ class Site:
         return self.type(index).shape
 
     def constant(self, index: int) -> Array | None:
-        """The content of an operand where it is known: a parameter, or a shape computed at import."""
+        """An operand's content where it is known: a parameter, or a computed shape."""
         value = self.operand(index)
         if value is None:
             return None
@@ -112,7 +112,9 @@ class Site:
         """An axis counted from the front; raises ModelError where there is none."""
         rank = self.rank() if rank is None else rank
         if not -rank <= axis < max(rank, 1):
-            raise ModelError("the axis is out of range", expected=f"{-rank} to {rank - 1}", got=axis)
+            raise ModelError(
+                "the axis is out of range", expected=f"{-rank} to {rank - 1}", got=axis
+            )
         return axis % rank if rank else 0
 
     def known_sizes(self, index: int, what: str) -> tuple[int, ...]:
@@ -120,7 +122,8 @@ class Site:
         sizes = self.shape(index)[2:]
         if not all(isinstance(s, int) for s in sizes):
             raise ModelError(
-                f"{what} needs known spatial sizes", got=self.type(index),
+                f"{what} needs known spatial sizes",
+                got=self.type(index),
                 hint="give the model fixed spatial sizes",
             )
         return tuple(int(s) for s in sizes if isinstance(s, int))
@@ -130,7 +133,7 @@ class Site:
     def op(self, name: str, **attributes: Any) -> Op:
         """The op of that name; attributes that are None are left out."""
         if name not in ops():
-            raise NoNativeOp("not supported", got=name)
+            raise NoNativeOpError("not supported", got=name)
         return make_op(name, {k: v for k, v in attributes.items() if v is not None})
 
     def parameter(self, array: Any, stem: str | None = None, *, trainable: bool = False) -> Value:
@@ -157,10 +160,10 @@ class Site:
         names = [
             o or self.names.fresh(f"{self.label}.{i}") for i, o in enumerate(self.record.outputs)
         ]
-        for i in range(len(names), op.n_results):
-            names.append(self.names.fresh(f"{self.label}.{i}"))
+        missing = range(len(names), op.n_results)
+        names += [self.names.fresh(f"{self.label}.{i}") for i in missing]
         if op.n_results < len(names) and any(self.record.outputs[op.n_results :]):
-            raise NoNativeOp(f"{op.name} with {len(names)} outputs is not supported")
+            raise NoNativeOpError(f"{op.name} with {len(names)} outputs is not supported")
         node = self._add(op, operands, names[: op.n_results])
         self.results = list(node.results)
 
@@ -189,7 +192,7 @@ class Site:
         `changed` replaces attributes; those taken with `attribute` are left out.
         """
         if self.op_type not in ops():
-            raise NoNativeOp("not supported", got=self.op_type)
+            raise NoNativeOpError("not supported", got=self.op_type)
         given = {**self._left, **{k: v for k, v in changed.items() if v is not None}}
         fields = attribute_fields(self.op_type)
         attributes = {k: _fitting(v, fields.get(k)) for k, v in given.items()}

@@ -1,4 +1,4 @@
-"""Versions of operators whose reference in ONNX a test compares with ONNX's vectors or onnxruntime."""
+"""Versions of operators whose reference in ONNX a test of ours vouches for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads protobuf's wire encoding from a stream, so that large weights are copied once, to their place."""
+"""Reads protobuf's wire encoding from a stream, so that weights are copied only once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Stream:
     def array(self, count: int) -> Array:
         """The next `count` bytes in an array of their own: the only copy that is made of them."""
         place = np.empty(count, np.uint8)
-        view, filled = memoryview(place), 0
+        view, filled = memoryview(place.data), 0
         while filled < count:
             got = self.file.readinto(view[filled:])  # type: ignore[attr-defined]
             if not got:
@@ -65,7 +65,7 @@ class Stream:
                 raise self.error("a varint is longer than 10 bytes")
 
     def fields(self, end: int) -> Iterator[tuple[int, int, int]]:
-        """(field number, wire type, value or length) up to `end`; payloads of BYTES are left to the caller."""
+        """(number, wire type, value or length) up to `end`; the caller reads payloads of BYTES."""
         while self.position < end:
             key = self.varint()
             number, wire = key >> 3, key & 7
@@ -77,7 +77,9 @@ class Stream:
                 value = self.varint()
                 if value > end - self.position:
                     raise self.error(
-                        "a field reaches past its message", f"at most {end - self.position} bytes", value
+                        "a field reaches past its message",
+                        f"at most {end - self.position} bytes",
+                        value,
                     )
             else:
                 value = int.from_bytes(self.take(8 if wire == FIXED64 else 4), "little")
@@ -95,6 +97,7 @@ def key(number: int, wire: int) -> bytes:
 
 
 def varint_bytes(value: int) -> bytes:
+    """A number as protobuf writes it."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

@@ -15,13 +15,13 @@ from irconv.onnx_records import ValueRecord
 from irconv.onnx_site import Site
 from irconv.types import TensorType
 
-# the symbol that stands for the batch while a file of fixed batch is read; no model can name a size so
+# stands for the batch while a file of fixed batch is read
 BATCH = "?batch"
 
 
 @dataclass(slots=True)
 class Rebatch:
-    """The batch that was asked for, and the one that the file has (`old`; None where it is open already)."""
+    """The batch that was asked for, and the file's (`old`; None where it is open already)."""
 
     wanted: int | str | None
     old: int | None = None
@@ -53,13 +53,13 @@ class Rebatch:
             if isinstance(size, int):
                 shape.append(size)
             else:
-                shape.append(symbol(size if size else f"?{value.name}.{axis}"))
+                shape.append(symbol(size or f"?{value.name}.{axis}"))
         if self.wanted is not None and shape:
             shape[0] = symbol(BATCH)
         return shape
 
     def before(self, site: Site) -> None:
-        """Changes what the file computed from its fixed batch; raises ModelError where it cannot be traced."""
+        """Changes what the file computed from its batch; raises ModelError if it is not clear."""
         if not self.active:
             return
         carried = [_batch_axis(v) for v in site.operands]
@@ -78,7 +78,9 @@ class Rebatch:
             return
         entries = [int(x) for x in target]
         if site.op_type == "Reshape":
-            found = self._reshaped(site.shape(), axis, entries, bool(site.attribute_kept("allowzero", 0)))
+            found = self._reshaped(
+                site.shape(), axis, entries, bool(site.attribute_kept("allowzero", 0))
+            )
         else:
             lead = len(entries) - len(site.shape())
             found = [1 if i == axis + lead and e == self.old else e for i, e in enumerate(entries)]
@@ -88,7 +90,7 @@ class Rebatch:
     def _reshaped(
         self, shape: Sequence[Dim], axis: int, target: list[int], allow_zero: bool
     ) -> list[int]:
-        """The target with the entry that starts where the batch axis starts made to follow the batch."""
+        """The target, with the entry that starts where the batch axis starts made open."""
         old = self.old or 0
         sizes = [_at(d, old) for d in shape]
         if any(s is None for s in sizes):
@@ -130,7 +132,7 @@ class Rebatch:
 
 
 def bind_batch(graph: Graph, batch: int | str | None) -> Graph:
-    """`graph` with the first symbolic size of its inputs bound to `batch`; its shapes must be open."""
+    """`graph` with the first size of its inputs, which must be open, bound to `batch`."""
     if batch is None:
         return graph
     _check_batch(batch)
@@ -138,7 +140,8 @@ def bind_batch(graph: Graph, batch: int | str | None) -> Graph:
     names = {n for f in firsts for n in symbols_of(f)}
     if len(firsts) != 1 or len(names) != 1:
         raise ModelError(
-            "the batch of this graph is fixed", got=", ".join(map(str, firsts)),
+            "the batch of this graph is fixed",
+            got=", ".join(map(str, firsts)),
             hint="build it with batch='N', or load the ONNX file",
         )
     return _bound(graph, names.pop(), batch)
@@ -148,7 +151,9 @@ def _check_batch(batch: int | str) -> None:
     fits = isinstance(batch, str) and batch.isidentifier() and batch.isascii()
     fits = fits or (isinstance(batch, int) and not isinstance(batch, bool) and 0 <= batch < 1 << 31)
     if not fits:
-        raise ModelError("not a batch", expected="a number from 0, or a name such as N", got=printable(batch))
+        raise ModelError(
+            "not a batch", expected="a number from 0, or a name such as N", got=printable(batch)
+        )
 
 
 def _bound(graph: Graph, name: str, batch: int | str | None) -> Graph:
@@ -175,16 +180,18 @@ def _batch_axis(value: Value | None) -> int | None:
 
 def _at(dim: Dim, batch: int) -> int | None:
     """The size when the batch is `batch`."""
-    found = TensorType("f32", (dim,)).substitute({BATCH: batch}).shape[0] if isinstance(dim, Expr) else dim
+    found = (
+        TensorType("f32", (dim,)).substitute({BATCH: batch}).shape[0]
+        if isinstance(dim, Expr)
+        else dim
+    )
     return found if isinstance(found, int) else None
 
 
 def _follows(shape: Sequence[int], axis: int, target: Sequence[int], old: int) -> int | None:
-    """The place in `target` that starts at the same stride as `axis` of `shape`, if there is only one."""
+    """The place in `target` that starts where `axis` of `shape` does, if there is only one."""
     before = prod(shape[:axis])
-    places = [
-        i for i in range(len(target)) if prod(target[:i]) == before and target[i] % old == 0
-    ]
+    places = [i for i in range(len(target)) if prod(target[:i]) == before and target[i] % old == 0]
     exact = [i for i in places if target[i] == shape[axis]]
     if axis in exact:
         return axis
@@ -206,18 +213,22 @@ def _refuse_mixing(site: Site, axis: int) -> None:
     if site.op_type in _ALONG_AXES:
         axes = site.attribute_kept("axes")
         given = site.constant(_ALONG_AXES[site.op_type]) if axes is None else np.array(axes)
-        if given is None and site.op_type.startswith("Reduce") and site.attribute_kept("noop_with_empty_axes"):
+        if (
+            given is None
+            and site.op_type.startswith("Reduce")
+            and site.attribute_kept("noop_with_empty_axes")
+        ):
             return
         if given is None or axis in {int(a) % rank for a in np.asarray(given).reshape(-1)}:
             raise _untraced(f"{site.op_type} works along the batch axis", site.type(0))
 
 
-_ALONG_AXIS = {
-    "Softmax": -1, "LogSoftmax": -1, "Hardmax": -1, "Concat": 0, "Split": 0, "Gather": 0, "ArgMax": 0,
-    "ArgMin": 0, "GatherElements": 0, "ScatterElements": 0, "TopK": -1, "LpNormalization": -1,
-    "Compress": 0, "LayerNormalization": -1, "RMSNormalization": -1,
-}  # fmt: skip
-_ALONG_AXES = {
-    "ReduceMean": 1, "ReduceSum": 1, "ReduceMax": 1, "ReduceMin": 1, "ReduceProd": 1, "ReduceL1": 1,
-    "ReduceL2": 1, "ReduceLogSum": 1, "ReduceLogSumExp": 1, "ReduceSumSquare": 1, "Slice": 3, "Squeeze": 1,
-}  # fmt: skip
+# ops with an axis, and its default; ops whose axes are an attribute or this operand
+_ALONG_AXIS = dict.fromkeys(
+    ("ArgMax", "ArgMin", "Compress", "Concat", "Gather", "GatherElements", "ScatterElements"), 0
+) | dict.fromkeys(
+    ("Hardmax", "LayerNormalization", "LogSoftmax", "LpNormalization", "RMSNormalization"), -1
+)
+_ALONG_AXIS |= {"Softmax": -1, "Split": 0, "TopK": -1}
+_REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
+_ALONG_AXES = {"Slice": 3, "Squeeze": 1} | {f"Reduce{name}": 1 for name in _REDUCTIONS}

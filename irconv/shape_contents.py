@@ -1,4 +1,4 @@
-"""The symbolic contents of small integer tensors: what the shape arithmetic that exporters leave computes."""
+"""The symbolic contents of small tensors: what the shape arithmetic of exporters computes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ ELEMENT_LIMIT = 1024
 class ShapeContents:
     """Knows, for values that hold shapes, their elements as sizes (integers or expressions).
 
-    An array of objects, each an int or an Expr, of the value's shape. `note` is called for each new node;
-    `settle` replaces operands by constants where their contents allow it, so that types stay known.
+    Contents are an array of objects, each a number or an Expr, of the value's shape. `note` is
+    called for each new node; `settle` replaces operands by constants where their contents allow
+    it, so that types stay known.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -106,7 +107,7 @@ class ShapeContents:
         self._contents = {}
 
 
-# -- rules: the contents of one result ---------------------------------------------------------------
+# -- rules: the contents of one result
 
 
 def _array(items: Sequence[Any], shape: tuple[int, ...] | None = None) -> Array:
@@ -257,20 +258,61 @@ _RULES: dict[str, Callable[[ShapeContents, Node], Array | None]] = {
 }
 
 
-# computed as they stand once all operands are numbers, floats included: sizes that were scaled and rounded
+# computed as they stand once all operands are numbers: sizes that were scaled and rounded
 _FOLDED = frozenset(
-    """
-    Abs Add And Cast Ceil Clip Concat ConstantOfShape CumSum Div Equal Expand Flatten Floor Gather Greater
-    GreaterOrEqual Identity Less LessOrEqual Max Min Mod Mul Neg Not Or Range ReduceMax ReduceMin ReduceProd
-    ReduceSum Reshape Round Slice Sqrt Squeeze Sub Tile Transpose Unsqueeze Where
-    """.split()
+    [
+        "Abs",
+        "Add",
+        "And",
+        "Cast",
+        "Ceil",
+        "Clip",
+        "Concat",
+        "ConstantOfShape",
+        "CumSum",
+        "Div",
+        "Equal",
+        "Expand",
+        "Flatten",
+        "Floor",
+        "Gather",
+        "Greater",
+        "GreaterOrEqual",
+        "Identity",
+        "Less",
+        "LessOrEqual",
+        "Max",
+        "Min",
+        "Mod",
+        "Mul",
+        "Neg",
+        "Not",
+        "Or",
+        "Range",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceSum",
+        "Reshape",
+        "Round",
+        "Slice",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    ]
 )
 
 
-# -- settling: operands made constant where this says the same -------------------------------------------
+# -- settling: operands made constant where this says the same
 
 
-def _settle_reshape(contents: ShapeContents, site: Site, op: Op, operands: list[Value | None]) -> None:
+def _settle_reshape(
+    contents: ShapeContents, site: Site, op: Op, operands: list[Value | None]
+) -> None:
     source, wanted = operands[0], operands[1]
     target = contents.of(wanted)
     if source is None or wanted is None or wanted.array is not None or target is None:
@@ -288,10 +330,10 @@ def _item(x: Any) -> Dim:
 def reshape_target(
     shape: Sequence[Dim], target: Sequence[Dim], allow_zero: bool = False
 ) -> list[int] | None:
-    """A constant target of Reshape that means `target` on an input of `shape`, None where there is none.
+    """A constant target of Reshape that means `target` on an input of `shape`, or None.
 
-    A symbolic entry that is the input's size at the same place becomes 0 (copy); one other may become -1, if
-    the element counts are the same for all values of the symbols.
+    A symbolic entry that is the input's size at the same place becomes 0 (copy); one other may
+    become -1, if the element counts are the same for all values of the symbols.
     """
     found: list[int | None] = []
     for place, entry in enumerate(target):
@@ -314,7 +356,9 @@ def reshape_target(
     return [-1 if f is None else f for f in found]
 
 
-def _settle_expand(contents: ShapeContents, site: Site, op: Op, operands: list[Value | None]) -> None:
+def _settle_expand(
+    contents: ShapeContents, site: Site, op: Op, operands: list[Value | None]
+) -> None:
     source, wanted = operands[0], operands[1]
     target = contents.of(wanted)
     if source is None or wanted is None or wanted.array is not None or target is None:
@@ -327,7 +371,9 @@ def _settle_expand(contents: ShapeContents, site: Site, op: Op, operands: list[V
         operands[1] = site.ints([int(x) for x in found], "shape")
 
 
-def _settle_slice(contents: ShapeContents, site: Site, op: Op, operands: list[Value | None]) -> None:
+def _settle_slice(
+    contents: ShapeContents, site: Site, op: Op, operands: list[Value | None]
+) -> None:
     """An end that is the size itself is asked for as "to the end"."""
     source, ends = operands[0], operands[2] if len(operands) > 2 else None
     wanted = contents.of(ends)
