@@ -1,4 +1,4 @@
-"""ONNX's own test vectors of single nodes, read from the installed onnx."""
+"""What one ONNX node gives: ONNX's own test vectors, and onnxruntime."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import functools
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+import onnxruntime
+from onnx import helper, numpy_helper
 from onnx.backend.test.loader import load_model_tests
 
 from irconv.types import Array
@@ -76,3 +77,31 @@ def _arrays(values: Sequence[Any]) -> list[Array] | None:
             return None
         found.append(np.asarray(array))
     return found
+
+
+def in_onnxruntime(
+    op_type: str,
+    opset: int,
+    attributes: Mapping[str, Any],
+    operands: Sequence[Array | None],
+    n_outputs: int = 1,
+) -> list[Array]:
+    """What onnxruntime computes for one node."""
+    present = {f"x{i}": a for i, a in enumerate(operands) if a is not None}
+    infos = [
+        helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+        for k, a in present.items()
+    ]
+    names = ["" if a is None else f"x{i}" for i, a in enumerate(operands)]
+    outputs = [f"y{i}" for i in range(n_outputs)]
+    node = helper.make_node(op_type, names, outputs, **attributes)
+    empty = [onnx.ValueInfoProto(name=n) for n in outputs]
+    model = helper.make_model(
+        helper.make_graph([node], "one", infos, empty),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=10,
+    )
+    runner = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return [np.asarray(a) for a in runner.run(None, present)]

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper
 
@@ -20,7 +19,7 @@ from irconv.ops.generic import Generic
 from irconv.registry import ops
 from irconv.text import parse
 from irconv.types import Array, TensorType, type_of
-from tests.onnx_vectors import Vector, vectors
+from tests.onnx_vectors import Vector, in_onnxruntime, vectors
 
 Operands = list[Array | None]
 
@@ -114,28 +113,6 @@ def test_enough_vectors() -> None:
 
 
 # -- with other attributes than the vectors have, against onnxruntime ----------------------------
-
-
-def session(op: Generic, operands: Operands) -> list[Array]:
-    """What onnxruntime computes."""
-    present = {f"x{i}": a for i, a in enumerate(operands) if a is not None}
-    infos = [
-        helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-        for k, a in present.items()
-    ]
-    names = ["" if a is None else f"x{i}" for i, a in enumerate(operands)]
-    outputs = [f"y{i}" for i in range(op.n_outputs)]
-    node = helper.make_node(op.op_type, names, outputs, **dict(op.onnx_attributes))
-    empty = [onnx.ValueInfoProto(name=n) for n in outputs]
-    model = helper.make_model(
-        helper.make_graph([node], "one", infos, empty),
-        opset_imports=[helper.make_opsetid("", op.opset)],
-        ir_version=10,
-    )
-    runner = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return [np.asarray(a) for a in runner.run(None, present)]
 
 
 class _Data:
@@ -246,7 +223,9 @@ def test_attributes_as_onnxruntime(case: Case) -> None:
     op = Generic(name, opset, count, tuple(sorted(attributes.items())))
     arrays = operands()
     op.infer([None if a is None else type_of(a) for a in arrays], arrays)
-    for found, expected in zip(run(op, arrays), session(op, arrays), strict=True):
+    for found, expected in zip(
+        run(op, arrays), in_onnxruntime(name, opset, attributes, arrays, count), strict=True
+    ):
         # a quantized result may round the other way by one step
         step = 1.01 if name.startswith("QLinear") else 1e-5
         agree(found, expected, 1e-4, step)

@@ -25,7 +25,7 @@ Axes = tuple[int, ...]
 class _Reduction(Op):
     """The axes that the operand `axes` names become one number each; without axes, all of them.
 
-    With noop_with_empty_axes = 1, no axes means that nothing is reduced.
+    With noop_with_empty_axes = 1, no axes means that each element is reduced by itself.
     """
 
     operands: ClassVar[str] = "x, axes?"
@@ -61,10 +61,8 @@ class _Reduction(Op):
         return axes_of(self, ints_of(axes), rank)
 
     def run(self, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
-        x, named = present(arrays, 0), optional(arrays, 1)
-        axes = self._axes(named, x.ndim)
-        if self.noop_with_empty_axes and not axes and (named is None or not named.size):
-            return (x,)
+        x = present(arrays, 0)
+        axes = self._axes(optional(arrays, 1), x.ndim)
         result = narrowed(self.apply(widened(x), axes), x.dtype)
         return (result.reshape([int(str(d)) for d in self._shape(x.shape, axes)]),)
 
