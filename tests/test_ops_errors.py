@@ -375,7 +375,14 @@ def test_costs_count_multiply_adds() -> None:
 
 
 def test_bounds_of_symbolic_sizes() -> None:
-    for text, least in (("N", 0), ("2*N + 3", 3), ("N - 1", -1), ("N - M", None), ("(N + 1)//2", 0), ("7", 7)):
+    for text, least in (
+        ("N", 0),
+        ("2*N + 3", 3),
+        ("N - 1", -1),
+        ("N - M", None),
+        ("(N + 1)//2", 0),
+        ("7", 7),
+    ):
         assert lower_bound(as_dim(text)) == least, text
     n: Dim = as_dim("N")
     assert broadcast([(n, 1), (1, 4), (4,)]) == (n, 4)

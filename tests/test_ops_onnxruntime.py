@@ -123,7 +123,7 @@ def norms(draw: Draw) -> Iterator[Case]:
         x, s, b = draw.f(2, 4, 3, 5), draw.f(4), draw.f(4)
         attributes = {"size": draw.pick([1, 3, 5]), "alpha": 0.5, "beta": 0.6, "bias": 1.5}
         yield "LRN", 13, attributes, [x], 1
-        yield "InstanceNormalization", 6, {}, [x, s, b], 1
+        yield "InstanceNormalization", 22, {}, [x, s, b], 1
         yield "GroupNormalization", 21, {"num_groups": 2}, [x, s, b], 1
         yield "BatchNormalization", 15, {}, [x, s, b, draw.f(4), np.abs(draw.f(4))], 1
         yield "LayerNormalization", 17, {"axis": -1}, [x, draw.f(5), draw.f(5)], 1
