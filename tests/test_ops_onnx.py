@@ -33,25 +33,22 @@ def native(vector: Vector) -> Op | None:
     for key, allowed in IMPORTED_AWAY.items():
         if attributes.pop(key, allowed[0]) not in allowed:
             return None
-    if vector.node.op_type == "Cast":
-        attributes["to"] = dtype_name(
-            as_dtype(onnx.helper.tensor_dtype_to_np_dtype(attributes["to"]))
-        )
-    if attributes.get("output_dtype") or attributes.get("precision"):
-        for key in ("output_dtype", "precision"):
-            if key in attributes:
-                dtype = onnx.helper.tensor_dtype_to_np_dtype(attributes[key])
-                attributes[key] = dtype_name(as_dtype(dtype))
-    if vector.node.op_type == "ConstantOfShape" and "value" in attributes:
+    for key in {"to", "output_dtype", "precision"} & attributes.keys():
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(attributes[key])
+        attributes[key] = dtype_name(as_dtype(dtype))
+    return make_op(vector.node.op_type, {**attributes, **_ours(vector, attributes)})
+
+
+def _ours(vector: Vector, attributes: dict[str, Any]) -> dict[str, Any]:
+    """The attributes that an op of ours has in another form, or always."""
+    name, fields = vector.node.op_type, ops()[vector.node.op_type].__dataclass_fields__
+    if name == "ConstantOfShape" and "value" in attributes:
         value = numpy_helper.to_array(attributes["value"])
-        attributes = {"value": value.item(), "dtype": dtype_name(value.dtype)}
-    if vector.node.op_type == "Split":
-        attributes["num_outputs"] = len(vector.node.output)
-    if "n_outputs" in ops()[vector.node.op_type].__dataclass_fields__:
-        attributes["n_outputs"] = len(vector.node.output)
-    if vector.node.op_type in {"Conv", "ConvTranspose"} and "kernel_shape" not in attributes:
-        attributes["kernel_shape"] = vector.inputs[1].shape[2:]
-    return make_op(vector.node.op_type, attributes)
+        return {"value": value.item(), "dtype": dtype_name(value.dtype)}
+    if name in {"Conv", "ConvTranspose"} and vector.inputs[1] is not None:
+        return {"kernel_shape": vector.inputs[1].shape[2:]}
+    count = len(vector.node.output)
+    return {key: count for key in ("n_outputs", "num_outputs") if key in fields}
 
 
 def _plain(value: Any) -> Any:
