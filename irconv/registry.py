@@ -30,7 +30,8 @@ def register_plugin(module: ModuleType) -> None:
 @cache
 def ops() -> dict[str, type[Op]]:
     """All op classes by name."""
-    return {c.__name__: c for m in _modules("irconv.ops") for c in _classes(m, Op)}
+    modules = [*_modules("irconv.ops"), *_plugins]
+    return {c.__name__: c for m in modules for c in _classes(m, Op)}
 
 
 @cache

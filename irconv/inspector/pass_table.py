@@ -63,7 +63,7 @@ def error_text(numerics: Numerics | None) -> str:
 
 
 def delta_lines(trace: Trace, width: int = 80) -> list[str]:
-    """Which ops went and came with each pass that changed something, in lines of at most `width`."""
+    """Which ops went and came with each pass that changed something; lines of at most `width`."""
     lines = []
     for traced in trace.passes:
         changes = sorted(traced.delta.items(), key=lambda item: item[1])
