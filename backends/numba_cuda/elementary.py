@@ -14,22 +14,14 @@ from irconv.backends.numba_cuda.device import SIMULATED, cuda
 
 _functions: Any = np if SIMULATED else math
 
-exp = _functions.exp
-expm1 = _functions.expm1
-log = _functions.log
-log1p = _functions.log1p
-sqrt = _functions.sqrt
-floor = _functions.floor
-ceil = _functions.ceil
+exp, expm1 = _functions.exp, _functions.expm1
+log, log1p = _functions.log, _functions.log1p
+sqrt, power = _functions.sqrt, _functions.pow
+floor, ceil = _functions.floor, _functions.ceil
 sin, cos, tan = _functions.sin, _functions.cos, _functions.tan
+asin, acos, atan = _functions.asin, _functions.acos, _functions.atan
 sinh, cosh, tanh = _functions.sinh, _functions.cosh, _functions.tanh
-asin, acos, atan = (
-    (np.arcsin, np.arccos, np.arctan) if SIMULATED else (math.asin, math.acos, math.atan)
-)
-asinh, acosh, atanh = (
-    (np.arcsinh, np.arccosh, np.arctanh) if SIMULATED else (math.asinh, math.acosh, math.atanh)
-)
-power = np.power if SIMULATED else math.pow
+asinh, acosh, atanh = _functions.asinh, _functions.acosh, _functions.atanh
 erf = math.erf
 erfc = math.erfc
 

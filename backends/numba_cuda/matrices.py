@@ -42,6 +42,7 @@ from irconv.ops.sparse import ConvMatrix, SparseMatMul
 from irconv.types import MatrixType
 
 _INDEX = np.dtype(np.int32)
+_NOT_FIXED = "the index is not a constant"
 
 
 @cuda.jit
@@ -88,8 +89,9 @@ def _finished(v: Any, b: Any, r: Any, g: Any, p: Any, i: Any, channel: Any) -> A
 
 
 def bind_matrix(node: Node) -> Bound:
-    """ConvMatrix: nothing to run; the products read its operands."""
-    return []
+    """ConvMatrix: nothing to run; the products read its weights and its index."""
+    fixed = all(value is not None and value.array is not None for value in node.operands[1:])
+    return [] if fixed else _NOT_FIXED
 
 
 def bind_sparse(node: Node) -> Bound:
@@ -107,7 +109,7 @@ def bind_sparse(node: Node) -> Bound:
     assert isinstance(kind, MatrixType)
     index = [required(maker, place) for place in (1, 2, 3)]
     if any(value.array is None for value in index):
-        return "the index is not a constant"
+        return _NOT_FIXED
     check_index(kind, index, node.name)
 
     x, bias, residual = required(node, 1), node.operand(2), node.operand(3)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numba.cuda.core.errors import NumbaPerformanceWarning
 
 from irconv.backend import Options
 from irconv.backends.numba_cuda.device import SIMULATED, THREADS, blocks, cuda
@@ -22,18 +24,17 @@ from irconv.errors import GraphError, printable
 from irconv.graph import Graph, Node, Value
 from irconv.interpret import content
 from irconv.report import OP_RUN, Memory, NodeReport, Report, node_report
-from irconv.types import AnyDType, Array
+from irconv.types import AnyDType, Array, MatrixType
 
 # the simulator runs one kernel at a time in the whole process
 _SIMULATOR = threading.RLock()
 
 
 @dataclass(frozen=True)
-class _Kernel:
-    """A launch with its device arrays."""
+class _Step:
+    """A kernel with its grid and its device arrays."""
 
-    kernel: Any
-    blocks: int
+    launch: Callable[..., None]
     arrays: tuple[Any, ...]
 
 
@@ -47,8 +48,9 @@ class CudaProgram:
         self._bound = [(node, bind(node)) for node in graph]
         self._buffers = Buffers(graph, views(graph))
         self._lock = _SIMULATOR if SIMULATED else threading.RLock()
-        self._steps: list[_Kernel | Node] = []
+        self._steps: list[_Step | Node] = []
         self._faulty: list[Node] = []
+        self._nothing: dict[AnyDType, Any] = {}
         self._link()
         self.report = self._report(options, pipeline)
 
@@ -76,24 +78,22 @@ class CudaProgram:
                 self._steps.append(node)
                 continue
             for one in bound:
-                arrays = (*(self._argument(a, node) for a in one.arguments), next(numbers))
-                step = _Kernel(
-                    one.kernel, blocks(one.count), (*arrays, next(parameters[one.dtype]))
-                )
+                arrays = [self._argument(argument, node) for argument in one.arguments]
+                arrays += [next(numbers), next(parameters[one.dtype])]
                 if one.count:
-                    self._steps.append(step)
+                    self._steps.append(_Step(_launcher(one), tuple(arrays)))
 
     def _argument(self, argument: Argument, node: Node) -> Any:
         if argument.fault:
             place = self._faulty.index(node)
             return self._faults[place : place + 1]
         if argument.value is None:
-            return cuda.device_array(1, argument.dtype)
+            return self._nothing.setdefault(argument.dtype, cuda.device_array(1, argument.dtype))
         return self._buffers.array(argument)
 
     # -- running ---------------------------------------------------------------------------------
 
-    def _run(self, host: dict[Value, Array]) -> list[Array]:
+    def _run(self, host: dict[Value, Any]) -> list[Array]:
         for value, array in host.items():
             self._buffers.upload(value, array)
         self._faults.copy_to_device(np.zeros(max(1, len(self._faulty)), np.int32))
@@ -101,11 +101,11 @@ class CudaProgram:
             if isinstance(step, Node):
                 self._run_on_host(step, host)
             else:
-                step.kernel[step.blocks, THREADS](*step.arrays)
+                step.launch(*step.arrays)
         self._check_faults()
         return [self._fresh(value, host) for value in self._graph.outputs]
 
-    def _run_on_host(self, node: Node, host: dict[Value, Array]) -> None:
+    def _run_on_host(self, node: Node, host: dict[Value, Any]) -> None:
         results = run_on_host(node, lambda value: self._read(value, host))
         for value, array in zip(node.results, results, strict=True):
             if is_static(value):
@@ -113,14 +113,19 @@ class CudaProgram:
             else:
                 host[value] = array
 
-    def _read(self, value: Value, host: dict[Value, Array]) -> Array:
+    def _read(self, value: Value, host: dict[Value, Any]) -> Any:
+        """A value on the host. A matrix whose index is fixed is made where it is read."""
         if value.is_parameter:
             return content(value)
-        return host[value] if value in host else self._buffers.download(value)
+        if value in host:
+            return host[value]
+        if isinstance(value.type, MatrixType) and value.producer is not None:
+            return run_on_host(value.producer, lambda operand: self._read(operand, host))[0]
+        return self._buffers.download(value)
 
-    def _fresh(self, value: Value, host: dict[Value, Array]) -> Array:
+    def _fresh(self, value: Value, host: dict[Value, Any]) -> Array:
         """An output that the caller owns."""
-        array = self._read(value, host)
+        array: Array = self._read(value, host)
         return np.array(array) if value.is_parameter or value in host else array
 
     def _check_faults(self) -> None:
@@ -146,6 +151,22 @@ class CudaProgram:
         return Report(
             "numba_cuda", pipeline, options.precision, 1, (), nodes, memory, 0.0, notes=notes
         )
+
+
+def _launcher(launch: Launch) -> Callable[..., None]:
+    kernel, grid = launch.kernel, (blocks(launch.count), THREADS)
+    if SIMULATED:
+        return partial(_simulate, kernel, grid)
+    with warnings.catch_warnings():
+        # that a small result has a small grid is no mistake
+        warnings.simplefilter("ignore", NumbaPerformanceWarning)
+        configured: Callable[..., None] = kernel[grid]
+    return configured
+
+
+def _simulate(kernel: Any, grid: tuple[int, int], *arrays: Any) -> None:
+    """There the grid is a state of the kernel, so it is set at each launch."""
+    kernel[grid](*arrays)
 
 
 def _parameters(launches: Sequence[Launch]) -> dict[AnyDType, Iterator[Any]]:
