@@ -228,7 +228,8 @@ class SharedMatrix:
         blocks = self.weights.reshape(g.group, g.out_channels // g.group, self._per_group, g.taps)
         if self.type.transposed:
             blocks = blocks.swapaxes(1, 2)
-        pixels = x.reshape(len(x), g.group, blocks.shape[2], -1)
+        channels = blocks.shape[2]
+        pixels = x.reshape(len(x), g.group, channels, self.shape[1] // (g.group * channels))
         y = np.zeros((len(x), g.group, blocks.shape[1], self.type.index_rows), x.dtype)
         row = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
         for tap in range(g.taps):

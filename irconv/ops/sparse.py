@@ -137,7 +137,9 @@ class SparseMatMul(Op):
         m, x, b = present(arrays, 0), present(arrays, 1), optional(arrays, 2)
         y = m.matmul(x)
         if b is not None:
-            y = (y.reshape(len(x), m.type.channels, -1) + b[:, None]).reshape(y.shape)
+            channels = m.type.channels
+            image = y.reshape(len(x), channels, m.shape[0] // channels)
+            y = (image + b[:, None]).reshape(y.shape)
         return (epilogue(y, optional(arrays, 3), self.activation),)
 
     def macs(self, types: Sequence[Type | None], results: Sequence[Type]) -> Dim:
