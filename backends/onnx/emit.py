@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from irconv.backends.onnx import fused, matrices, older, patches
+from irconv.backends.onnx.empty import at_least_one_image, batch_symbol
 from irconv.backends.onnx.fused import Functions
 from irconv.backends.onnx.older import Form
 from irconv.backends.onnx.records import Emitter, Names, OnnxGraph, Site, check_names
 from irconv.backends.onnx.standard import generic, standard
 from irconv.errors import ExportError, IrconvError, printable
-from irconv.graph import Graph, Node
+from irconv.graph import Graph, Node, Value
 from irconv.listing import node_line
 from irconv.types import TensorType
 
 FORMS: dict[str, Form] = {
     **older.FORMS,
+    "MatMul": fused.product,
     "Im2Col": patches.im2col,
     "Col2Im": patches.col2im,
     "SparseMatMul": lambda out, site: matrices.sparse_matmul(out, site, write),
@@ -37,25 +41,39 @@ def emit(graph: Graph, opset: int, functions: bool = False) -> OnnxGraph:
     Raises ExportError, naming the node, where an op cannot be said.
     """
     check_names(graph)
-    names = Names({v.name for v in graph.values})
-    out = Emitter(opset, names)
+    return emit_part(graph, graph.nodes, graph.inputs, graph.outputs, opset, functions)
+
+
+def emit_part(
+    graph: Graph,
+    nodes: Sequence[Node],
+    inputs: Sequence[Value],
+    outputs: Sequence[Value],
+    opset: int,
+    functions: bool = False,
+) -> OnnxGraph:
+    """The records of some nodes of a graph, which take `inputs` and give `outputs`."""
+    out = Emitter(opset, Names({v.name for v in graph.values}))
     local = Functions(opset) if functions else None
-    for node in graph:
-        # its users write it
+    for node in nodes:
+        # a matrix is written by its users
         if node.op.name != "ConvMatrix":
             _write_node(out, node, local)
-    outputs = _outputs(out, graph)
-    results = (v for node in graph for v in node.results)
-    return OnnxGraph(
+    results = (v for node in nodes for v in node.results)
+    found = OnnxGraph(
         graph.name or "graph",
         opset,
-        tuple((v.name, v.tensor_type) for v in graph.inputs),
-        outputs,
+        tuple((v.name, v.tensor_type) for v in inputs),
+        _outputs(out, outputs),
         tuple(out.nodes),
         out.initializers,
         {v.name: v.type for v in results if isinstance(v.type, TensorType)},
         tuple(local.made.values()) if local is not None else (),
     )
+    batch = batch_symbol(inputs)
+    if batch is None or not out.lacks_images:
+        return found
+    return at_least_one_image(found, out, batch)
 
 
 def _write_node(out: Emitter, node: Node, local: Functions | None) -> None:
@@ -79,10 +97,10 @@ def _write_node(out: Emitter, node: Node, local: Functions | None) -> None:
         out.define(value.name, name)
 
 
-def _outputs(out: Emitter, graph: Graph) -> tuple[tuple[str, TensorType], ...]:
+def _outputs(out: Emitter, outputs: Sequence[Value]) -> tuple[tuple[str, TensorType], ...]:
     """The outputs under their names; one that is listed twice gets a second name."""
     found: dict[str, TensorType] = {}
-    for value in graph.outputs:
+    for value in outputs:
         out.stem = value.name
         name = value.name if value.name not in found else out.names.fresh(value.name)
         if name != out.ref(value):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from irconv.backends.onnx.empty import lacks_images
 from irconv.backends.onnx.records import (
     DOMAIN,
     Emitter,
@@ -63,9 +64,20 @@ def fused_matmul(out: Emitter, site: Site, write: Write) -> tuple[str, ...]:
     else:
         a = _turned(out, a, site.type(0).rank) if op.transA else a
         b = _turned(out, b, site.type(1).rank) if op.transB else b
-        y = out.add("MatMul", [a, b])
+        y = matmul(out, a, b, site)
         y = y if bias is None else out.add("Add", [y, bias])
     return (epilogue(out, y, site.result(), residual, op.activation, write),)
+
+
+def matmul(out: Emitter, a: Operand, b: Operand, site: Site) -> str:
+    """MatMul of the first two operands of a site, as they are or turned."""
+    out.lacks_images = out.lacks_images or lacks_images(site.type(0), site.type(1))
+    return out.add("MatMul", [a, b])
+
+
+def product(out: Emitter, site: Site) -> tuple[str, ...]:
+    """MatMul as it stands."""
+    return (matmul(out, site.operand(0), site.operand(1), site),)
 
 
 def _turned(out: Emitter, x: Operand, rank: int) -> str:
@@ -100,6 +112,7 @@ class Functions:
                 tuple(attributes),
                 tuple(inner.nodes),
             )
+        out.lacks_images = out.lacks_images or inner.lacks_images
         operands = [v for v in site.operands if v is not None]
         name = self.made[key].name
         return out.add_node(name, operands, attributes, len(results), domain=DOMAIN)

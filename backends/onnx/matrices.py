@@ -47,7 +47,8 @@ class _Matrix:
     @property
     def places(self) -> Array:
         """How many entries of its row stand before each entry."""
-        return np.arange(len(self.entries)) - np.repeat(self.indptr[:-1], np.diff(self.indptr))
+        first: Array = np.repeat(self.indptr[:-1], np.diff(self.indptr))
+        return np.arange(len(self.entries)) - first
 
 
 def _operand(node: Node, index: int) -> Value:
@@ -87,6 +88,8 @@ def _taps(out: Emitter, matrix: _Matrix, x: Operand, bias: Operand) -> str:
         pairs[blocks.pixel_axis] = (0, 1)
         padded = out.pad(y, pairs, matrix.weights.tensor_type)
     weights = blocks.weights(out, matrix)
+    # onnxruntime fuses the transpose of the pixels into a product, and that product fails
+    out.lacks_images = out.lacks_images or not blocks.depthwise
     total = ""
     for tap, levels in chosen.items():
         read = _gathered(out, (y, padded), levels, blocks.pixel_axis, pixels)
@@ -125,9 +128,7 @@ def _levels(rows: Array, columns: Array, count: int, missing: int) -> list[Array
     return found
 
 
-def _gathered(
-    out: Emitter, x: tuple[str, str], levels: list[Array], axis: int, pixels: int
-) -> str:
+def _gathered(out: Emitter, x: tuple[str, str], levels: list[Array], axis: int, pixels: int) -> str:
     """The pixels of `x` (without and with a zero at its end) that the rows read; all of them as they are."""
     total = ""
     for index in levels:
@@ -179,7 +180,9 @@ class _Blocks:
 
     def shape(self, channels: int, pixels: int) -> tuple[int, ...]:
         """The image as the graph has it: channels before pixels."""
-        return (0, self.group * channels, pixels) if self.flat else (0, self.group, channels, pixels)
+        return (
+            (0, self.group * channels, pixels) if self.flat else (0, self.group, channels, pixels)
+        )
 
     def weights(self, out: Emitter, matrix: _Matrix) -> str:
         """The free weights, tap first: [taps, group, inner, outer] (depthwise [taps, group])."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -41,11 +42,17 @@ def known_target(shape: tuple[Dim, ...], wanted: tuple[Dim, ...]) -> list[int] |
 
 
 def reduction(out: Emitter, site: Site) -> tuple[str, ...]:
-    """A reduction; below opset 18 its axes are an attribute (of ReduceSum below 13)."""
+    """A reduction; below opset 18 its axes are an attribute (of ReduceSum below 13).
+
+    Axes are counted from the front: onnxruntime 1.31 leaves negative ones out where a size is 0.
+    """
     op: Any = site.op
-    if out.opset >= 18 or op.name == "ReduceSum":
-        return standard(out, site)
     axes = site.array(1)
+    axes = axes if axes is None else axes.reshape(-1) % max(1, site.type(0).rank)
+    if out.opset >= 18 or op.name == "ReduceSum":
+        front = None if axes is None else out.ints(axes, "axes")
+        operands = (site.operand(0), site.operand(1) if front is None else front)
+        return standard(out, Site(op, operands, site.types, site.results))
     if site.operand(1) is not None and axes is None:
         raise needs_newer(op.name, out.opset, "takes no computed axes")
     if axes is None or not axes.size:
@@ -53,8 +60,14 @@ def reduction(out: Emitter, site: Site) -> tuple[str, ...]:
             raise needs_newer(op.name, out.opset, "cannot have empty axes")
         chosen: dict[str, Any] = {}
     else:
-        chosen = {"axes": tuple(int(a) for a in axes.reshape(-1))}
+        chosen = {"axes": tuple(int(a) for a in axes)}
     return (out.add(op.name, [site.operand(0)], {"keepdims": int(op.keepdims), **chosen}),)
+
+
+def arg(out: Emitter, site: Site) -> tuple[str, ...]:
+    """ArgMax or ArgMin, the axis counted from the front: as for the reductions."""
+    front = replace(site.op, axis=cast(Any, site.op).axis % site.type(0).rank)
+    return standard(out, Site(front, site.operands, site.types, site.results))
 
 
 def split(out: Emitter, site: Site) -> tuple[str, ...]:
@@ -161,7 +174,9 @@ def swish(out: Emitter, site: Site) -> tuple[str, ...]:
         return standard(out, site)
     op: Any = site.op
     x = site.operand(0)
-    scaled = x if op.alpha == 1 else out.add("Mul", [x, out.scalar(op.alpha, site.type(0), "alpha")])
+    scaled = (
+        x if op.alpha == 1 else out.add("Mul", [x, out.scalar(op.alpha, site.type(0), "alpha")])
+    )
     return (out.add("Mul", [x, out.add("Sigmoid", [scaled])]),)
 
 
@@ -175,7 +190,9 @@ def gelu(out: Emitter, site: Site) -> tuple[str, ...]:
         square = out.add("Mul", [x, x])
         inner = out.add("Mul", [square, out.scalar(0.044715, t, "cubic")])
         inner = out.add("Mul", [out.add("Add", [inner, out.scalar(1, t, "one")]), x])
-        bent = out.add("Tanh", [out.add("Mul", [inner, out.scalar(math.sqrt(2 / math.pi), t, "c")])])
+        bent = out.add(
+            "Tanh", [out.add("Mul", [inner, out.scalar(math.sqrt(2 / math.pi), t, "c")])]
+        )
     else:
         bent = out.add("Erf", [out.add("Div", [x, out.scalar(math.sqrt(2), t, "root")])])
     half = out.add("Mul", [x, out.scalar(0.5, t, "half")])
@@ -255,14 +272,26 @@ def mean_of(out: Emitter, x: Any, axes: tuple[int, ...]) -> str:
     return out.add("ReduceMean", [x, out.ints(axes, "axes")], {"keepdims": 1})
 
 
+def global_lp_pool(out: Emitter, site: Site) -> tuple[str, ...]:
+    """GlobalLpPool => ReduceL1 or ReduceL2 from opset 22 on, for which onnxruntime 1.31 has no kernel."""
+    op: Any = site.op
+    if out.opset < 22 or op.p not in (1, 2):
+        return standard(out, site)
+    axes = out.ints(range(2, site.type(0).rank), "axes")
+    return (out.add(f"ReduceL{op.p}", [site.operand(0), axes], {"keepdims": 1}),)
+
+
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 
 FORMS: dict[str, Form] = {
+    "ArgMax": arg,
+    "ArgMin": arg,
     "CastLike": cast_like,
     "Clamp": clamp,
     "Clip": clip,
     "ConstantOfShape": constant_of_shape,
     "Gelu": gelu,
+    "GlobalLpPool": global_lp_pool,
     "GroupNormalization": group_normalization,
     "HardSwish": hard_swish,
     "LayerNormalization": layer_normalization,

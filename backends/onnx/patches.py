@@ -52,7 +52,7 @@ def col2im(out: Emitter, site: Site) -> tuple[str, ...]:
     image, block = site.array(1), site.array(2)
     if image is None or block is None:
         raise ExportError("Col2Im needs constant sizes")
-    window = op.window(block)
+    window = op.window([int(k) for k in block])
     if out.opset >= 18:
         # onnxruntime wants no attribute missing
         full = Col2Im(window.strides, window.pads, window.dilations)
@@ -88,7 +88,9 @@ def _overlapped(
     total = ""
     for tap in range(window.kernel_shape[axis]):
         part = out.add("Gather", [y, out.constant(np.array(tap, np.int64), "tap")], {"axis": 2})
-        part = _placed(out, part, t, (len(shape), place - 1), tap * dilation - begin, (length, size))
+        part = _placed(
+            out, part, t, (len(shape), place - 1), tap * dilation - begin, (length, size)
+        )
         total = out.add("Add", [total, part]) if total else part
     return total
 

@@ -12,18 +12,19 @@ import numpy as np
 
 import irconv
 from irconv.backend import Options
-from irconv.backends.onnx import sessions
 from irconv.backends.onnx.comparing import Verdict, compare
 from irconv.backends.onnx.emit import emit
-from irconv.backends.onnx.proto import Model, model_of
+from irconv.backends.onnx.pieces import Alive, Piece, SessionPiece, pieces_of
+from irconv.backends.onnx.proto import model_of
 from irconv.backends.onnx.saving import save
-from irconv.backends.onnx.sessions import LacksOp, Run
 from irconv.backends.onnx.standard import OPSETS
 from irconv.dim import known
-from irconv.errors import BackendError, ExportError, printable
+from irconv.errors import ExportError, printable
 from irconv.export import DEFAULT_OPSET, Exported
 from irconv.graph import Graph
-from irconv.report import Memory, Report, node_report
+from irconv.interpret import content
+from irconv.listing import node_line
+from irconv.report import OP_RUN, Memory, Report, node_report
 from irconv.types import Array
 
 KERNEL = "onnxruntime"
@@ -31,23 +32,34 @@ KERNEL = "onnxruntime"
 
 @dataclass
 class OnnxProgram:
-    """A graph as an ONNX model in an onnxruntime session."""
+    """A graph in onnxruntime sessions; what onnxruntime cannot run is run by Op.run between them."""
 
     graph: Graph
-    model: Model
-    run: Run
+    pieces: tuple[Piece, ...]
     report: Report
 
     @property
     def source(self) -> str:
-        """The model in ONNX's text form; big weights by name only."""
+        """The models in ONNX's text form; big weights by name only."""
         import onnx.printer
 
-        return str(onnx.printer.to_text(self.model.proto))
+        parts = []
+        for piece in self.pieces:
+            if isinstance(piece, SessionPiece):
+                parts.append(str(onnx.printer.to_text(piece.model.proto)))
+            else:
+                parts.append(f"// by Op.run: {node_line(piece.node)}")
+        return "\n".join(parts)
 
     def __call__(self, arrays: Sequence[Array]) -> list[Array]:
-        named = {v.name: a for v, a in zip(self.graph.inputs, arrays, strict=True)}
-        return self.run(named)
+        alive: Alive = dict(zip(self.graph.inputs, arrays, strict=True))
+        for piece in self.pieces:
+            piece(alive)
+        given = {id(a) for a in arrays}
+        found = [alive[v] if v in alive else content(v) for v in self.graph.outputs]
+        # what was passed in, or is held here, is not the caller's to change
+        fresh = [np.array(a) if id(a) in given or not a.flags.writeable else a for a in found]
+        return [np.array(a) if any(a is b for b in fresh[:i]) else a for i, a in enumerate(fresh)]
 
 
 class Onnx:
@@ -61,21 +73,22 @@ class Onnx:
         return f"{' and '.join(missing)} cannot be imported" if missing else None
 
     def compile(self, graph: Graph, options: Options, pipeline: str) -> OnnxProgram:
-        """The program at the lowest opset from 17 on that can say every op."""
-        model = _lowest(graph)
-        try:
-            run = sessions.open_session(model, options.threads)
-        except LacksOp as lack:
-            raise BackendError("onnxruntime lacks an op of this graph", got=lack) from lack
+        """The program: one session where onnxruntime runs every op, at the lowest opset from 17 on."""
+        pieces = pieces_of(graph, options.threads)
+        kernels = {
+            node: KERNEL if isinstance(piece, SessionPiece) else OP_RUN
+            for piece in pieces
+            for node in piece.nodes
+        }
         memory = Memory(
             weights=sum(known(v.tensor_type.nbytes) for v in graph.parameters.values()),
             outputs=sum(known(v.tensor_type.nbytes) for v in graph.outputs),
         )
-        nodes = tuple(node_report(node, KERNEL) for node in graph)
+        nodes = tuple(node_report(node, kernels.get(node, KERNEL)) for node in graph)
         report = Report(
             self.name, pipeline, options.precision, options.threads, (), nodes, memory, 0.0
         )
-        return OnnxProgram(graph, model, run, report)
+        return OnnxProgram(graph, pieces, report)
 
     def export(
         self,
@@ -120,18 +133,6 @@ class Onnx:
             verdict.batches,
             verdict.notes,
         )
-
-
-def _lowest(graph: Graph) -> Model:
-    first: ExportError | None = None
-    for opset in OPSETS:
-        if opset < DEFAULT_OPSET:
-            continue
-        try:
-            return model_of(emit(graph, opset))
-        except ExportError as error:
-            first = first or error
-    raise BackendError(f"ONNX cannot say this graph: {first}") from first
 
 
 def _check_file(draft: Path) -> None:

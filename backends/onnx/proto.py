@@ -157,7 +157,9 @@ def chunks(model: Model) -> Iterator[bytes | memoryview]:
     head = _without_graph(model.proto)
     body = model.proto.graph.SerializeToString(deterministic=True)
     tensors = [(_head_of(name, a), a) for name, a in model.big.items()]
-    sizes = [len(h) + len(key(9, BYTES)) + len(varint_bytes(a.nbytes)) + a.nbytes for h, a in tensors]
+    sizes = [
+        len(h) + len(key(9, BYTES)) + len(varint_bytes(a.nbytes)) + a.nbytes for h, a in tensors
+    ]
     framed = [key(5, BYTES) + varint_bytes(size) for size in sizes]
     yield head
     yield key(7, BYTES)

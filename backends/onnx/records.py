@@ -135,6 +135,8 @@ class Emitter:
         self.nodes: list[OnnxNode] = []
         self.initializers: dict[str, Array] = {}
         self.stem = ""
+        # set where a product would fail for a batch of 0: see empty.py
+        self.lacks_images = False
         self._made: dict[str, OnnxNode] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._stored: dict[tuple[Any, ...], str] = {}
@@ -265,7 +267,9 @@ def check_names(graph: Graph) -> None:
     """Raises ExportError for a name that ONNX cannot hold: empty, or not Unicode text."""
     for value in (*graph.inputs, *graph.values):
         if not value.name:
-            raise ExportError("a value has an empty name", hint="an empty name means absent in ONNX")
+            raise ExportError(
+                "a value has an empty name", hint="an empty name means absent in ONNX"
+            )
         try:
             value.name.encode()
         except UnicodeEncodeError:

@@ -125,5 +125,5 @@ def _signature(found: Any) -> tuple[Any, ...]:
     return attributes, operands, found.min_input, found.min_output
 
 
-def _words(doc: str) -> list[str]:
-    return doc.split()
+def _words(doc: str | None) -> list[str]:
+    return (doc or "").split()
