@@ -152,7 +152,9 @@ def _name_cycle(
 ) -> None:
     left = {index for index, count in enumerate(missing) if count}
     edges = nx.DiGraph((p, i) for i in left for p in needs[i] if p in left)
-    cycle = [edge[0] for edge in nx.find_cycle(edges)]
+    found = [edge[0] for edge in nx.find_cycle(edges)]
+    start = found.index(min(found))
+    cycle = found[start:] + found[:start]
     shown = [printable(next(o for o in model.nodes[i].outputs if o)) for i in cycle[:8]]
     dots = ["..."] if len(cycle) > 8 else []
     problems.add(

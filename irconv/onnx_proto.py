@@ -87,7 +87,7 @@ class _Reader:
                 self.record.ir_version = _signed(value)
             case "opset_import":
                 entry = self._message(self.onnx.OperatorSetIdProto, value)
-                self.opsets.append((entry.domain, entry.version))
+                self.opsets.append((_utf8(entry.domain), entry.version))
             case "graph":
                 self.graphs += 1
                 self._graph(self.stream.position + value)
@@ -180,14 +180,20 @@ class _Reader:
         if index >= self.budgets.nodes:
             raise ModelError("too many nodes", expected=f"at most {self.budgets.nodes}")
         node = NodeRecord(
-            index, proto.op_type, proto.domain, proto.name, tuple(proto.input), tuple(proto.output)
+            index,
+            _utf8(proto.op_type),
+            _utf8(proto.domain),
+            _utf8(proto.name),
+            tuple(map(_utf8, proto.input)),
+            tuple(map(_utf8, proto.output)),
         )
         for attribute in proto.attribute:
-            label = f"attribute {printable(attribute.name)}"
-            if attribute.name in node.attributes:
+            name = _utf8(attribute.name)
+            label = f"attribute {printable(name)}"
+            if name in node.attributes:
                 self.problems.add(f"{label} is given twice", where=node)
             try:
-                node.attributes[attribute.name] = self._attribute(attribute)
+                node.attributes[name] = self._attribute(attribute)
             except GraphError as error:
                 self.problems.add(f"{label}: {error}", where=node)
             except ModelError as error:
@@ -236,10 +242,10 @@ class _Reader:
         shape = None
         if tensor.HasField("shape"):
             shape = tuple(_size(d) for d in tensor.shape.dim)
-        where.append(ValueRecord(proto.name, dtype, shape))
+        where.append(ValueRecord(_utf8(proto.name), dtype, shape))
 
     def _sparse(self, proto: Any) -> None:
-        name = proto.values.name
+        name = _utf8(proto.values.name)
         self._name_initializer(name)
         try:
             self._keep(name, self._dense(proto))
@@ -344,7 +350,7 @@ class _Reader:
     def _raw(self, proto: Any) -> RawTensor:
         if proto.HasField("segment"):
             raise ModelError("a tensor in segments is not supported", got=printable(proto.name))
-        tensor = RawTensor(proto.name, tuple(int(d) for d in proto.dims), proto.data_type)
+        tensor = RawTensor(_utf8(proto.name), tuple(int(d) for d in proto.dims), proto.data_type)
         if proto.HasField("raw_data"):
             tensor.raw = np.frombuffer(proto.raw_data, np.uint8)
         for name, dtype in _TYPED:
@@ -354,11 +360,11 @@ class _Reader:
         if proto.data_location == self.onnx.TensorProto.EXTERNAL:
             tensor.external = {}
             for entry in proto.external_data:
-                if entry.key in tensor.external:
+                if _utf8(entry.key) in tensor.external:
                     raise ModelError(
                         "an entry of external data is given twice", got=printable(entry.key)
                     )
-                tensor.external[entry.key] = entry.value
+                tensor.external[entry.key] = _utf8(entry.value)
         return tensor
 
     def _array(self, tensor: RawTensor) -> Array:
@@ -402,8 +408,15 @@ def _size(proto: Any) -> int | str | None:
         case "dim_value":
             return int(proto.dim_value)
         case "dim_param":
-            return proto.dim_param or None
+            return _utf8(proto.dim_param) or None
     return None
+
+
+def _utf8(name: str | bytes) -> str:
+    """A name; protobuf gives the bytes of one that is not UTF-8."""
+    if isinstance(name, bytes):
+        raise ModelError("a name is not UTF-8", got=printable(name))
+    return name
 
 
 def _text(data: bytes) -> str:

@@ -222,6 +222,7 @@ def constant_of_shape(site: Site) -> None:
 @rule("RandomNormalLike", 1, 22)
 @rule("RandomUniformLike", 1, 22)
 @rule("Bernoulli", 15, 22)
+@rule("Multinomial", 7, 22)
 def random(site: Site) -> None:
     """A random op gets a seed of its own, so that it says what it draws."""
     seed = site.attribute("seed")

@@ -15,7 +15,9 @@ from irconv.errors import ModelError
 from irconv.graph import Graph, Node, Value
 from irconv.onnx_records import Budgets, NodeRecord
 from irconv.onnx_tensor import ELEMENT_TYPES, element_type
+from irconv.onnx_trusted import STANDS_FOR, TRUSTED
 from irconv.op import Op
+from irconv.ops.generic import Generic
 from irconv.registry import ops
 from irconv.shape_contents import ShapeContents
 from irconv.types import Array, TensorType, dtype_name
@@ -186,14 +188,31 @@ class Site:
         self.contents.note(node)
         return node
 
+    def generic(self, attributes: dict[str, Any]) -> None:
+        """The generic op, at the first trusted version from the record's own on."""
+        trusted = [v for v in TRUSTED.get(self.op_type, ()) if v >= self.version]
+        if not trusted:
+            raise NoNativeOpError(
+                f"{self.op_type}-{self.version} is not supported",
+                hint="no class holds it, and no test vouches for ONNX's reference of it",
+            )
+        name, version = STANDS_FOR.get((self.op_type, min(trusted)), (self.op_type, min(trusted)))
+        for key, value in attributes.items():
+            if not isinstance(value, (int, float, str, tuple)):
+                raise ModelError(f"{name}: a tensor as attribute {key} is not supported")
+        count = max((i + 1 for i, o in enumerate(self.record.outputs) if o), default=1)
+        pairs = tuple(sorted(attributes.items()))
+        self.finish(Generic(name, version, count, pairs), self.operands)
+
     def native(self, **changed: Any) -> None:
         """The class of the record's own name takes the operands and the attributes as they stand.
 
         `changed` replaces attributes; those taken with `attribute` are left out.
         """
-        if self.op_type not in ops():
-            raise NoNativeOpError("not supported", got=self.op_type)
         given = {**self._left, **{k: v for k, v in changed.items() if v is not None}}
+        if self.op_type not in ops():
+            self.generic(given)
+            return
         fields = attribute_fields(self.op_type)
         attributes = {k: _fitting(v, fields.get(k)) for k, v in given.items()}
         if "n_outputs" in fields and "n_outputs" not in attributes:

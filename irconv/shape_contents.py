@@ -91,7 +91,8 @@ class ShapeContents:
                 continue
             known = self.known(value)
             if known is not None:
-                operands[index] = site.parameter(known, "shape")
+                operands[index] = constant = site.parameter(known, "shape")
+                self._contents[constant] = self._contents[value]
         settle = _SETTLE.get(op.name)
         if settle is not None:
             settle(self, site, op, operands)
