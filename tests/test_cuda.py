@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from irconv import zoo
 from irconv.backend import find_backend
 from irconv.backends import numba_cuda
 from irconv.backends.numba_cuda import NumbaCuda
 from irconv.errors import BackendError
+from irconv.pipeline import lower
 from tests.cuda_cases import Case, cases
 
 ROOT = Path(__file__).parent.parent
@@ -85,6 +87,19 @@ def test_no_device_is_one_clear_line() -> None:
     assert "NUMBA_ENABLE_CUDASIM=1" in last
 
 
+# -- the networks of the zoo ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pipeline", ["", NumbaCuda.default_pipeline, "fold,im2col"])
+@pytest.mark.parametrize("network", ["googlenet", "m5", "mobilenet_v2", "resnet18", "text_cnn"])
+def test_every_node_of_a_network_has_a_kernel(network: str, pipeline: str) -> None:
+    pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
+    table = importlib.import_module("irconv.backends.numba_cuda.table")
+    graph = lower(zoo.networks()[network](batch=1), pipeline)
+    reasons = {node.op.name: table.bind(node) for node in graph}
+    assert {name: why for name, why in reasons.items() if isinstance(why, str)} == {}
+
+
 # -- PTX ------------------------------------------------------------------------------------------
 
 
@@ -94,8 +109,6 @@ def signatures(
     """Every (kernel, argument types) that the cases launch, and those of the sparse matrix."""
     from numba import types
     from numba.np.numpy_support import from_dtype
-
-    from irconv.pipeline import lower
 
     table = importlib.import_module("irconv.backends.numba_cuda.table")
     graphs = [case.build(dtype)[0] for case in chosen for dtype in ("float32", "float64")]
