@@ -155,8 +155,8 @@ def literal_product(step: Any, like: Any, part: Any, parts: Any) -> None:
                 total += pointer(step[4], like)[r // step[13]]
             if step[5] != 0:
                 total += pointer(step[5], like)[image * rows + r]
-            total = low if total < low else total  # noqa: FURB136 - a NaN must stay
-            y[image * rows + r] = high if total > high else total  # noqa: FURB136 - a NaN must stay
+            total = low if total < low else total
+            y[image * rows + r] = high if total > high else total
         if step[9] != 0:
             call(
                 step[9],

@@ -10,13 +10,13 @@ from irconv.backends.numba_cpu.jit import compiled_part
 @compiled_part
 def at_least(value: Any, low: Any) -> Any:
     """`value`, or `low` where that is larger."""
-    return low if value < low else value  # noqa: FURB136 - Numba's max may drop a NaN
+    return low if value < low else value
 
 
 @compiled_part
 def at_most(value: Any, high: Any) -> Any:
     """`value`, or `high` where that is smaller."""
-    return high if value > high else value  # noqa: FURB136 - Numba's min may drop a NaN
+    return high if value > high else value
 
 
 @compiled_part

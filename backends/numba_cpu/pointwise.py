@@ -17,8 +17,8 @@ AXES = 4  # axes of a broadcast after those that run together are merged
 
 def clamp(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
     """x held in alpha .. beta; a NaN stays."""
-    x = alpha if x < alpha else x  # noqa: FURB136 - a NaN must stay
-    return beta if x > beta else x  # noqa: FURB136 - a NaN must stay
+    x = alpha if x < alpha else x
+    return beta if x > beta else x
 
 
 def neg(x: Any, alpha: Any, beta: Any, one: Any) -> Any:

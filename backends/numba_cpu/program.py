@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from irconv.backends.numba_cpu.driver import run_steps
 from irconv.backends.numba_cpu.packing import aligned
-from irconv.dim import known
-from irconv.errors import BackendError, InputError
-from irconv.graph import Node, Value
-from irconv.interpret import content
+from irconv.errors import BackendError, InputError, IrconvError, printable
+from irconv.op import Op
 from irconv.report import Report
-from irconv.types import Array, TensorType
+from irconv.types import AnyDType, Array
 
 STATUS_BYTES = 64  # at the front of the arena: the word that a kernel sets on a wrong operand
 
@@ -39,11 +37,30 @@ class Patch:
 
 
 @dataclass(frozen=True)
+class Slot:
+    """A dense value outside the kernels: where its bytes are, its element type, its shape."""
+
+    place: Place
+    dtype: AnyDType
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A node that runs by `Op.run`; an operand that is a Call makes a matrix first."""
+
+    node: str
+    op: Op
+    operands: tuple[Slot | Call | None, ...]
+    results: tuple[Slot, ...] = ()
+
+
+@dataclass(frozen=True)
 class Segment:
     """Steps that run without Python in between, or one node that runs by `Op.run`."""
 
     starts: Array
-    node: Node | None = None
+    call: Call | None = None
 
 
 @dataclass
@@ -56,11 +73,14 @@ class Frame:
 
 @dataclass
 class CpuProgram:
-    """A compiled graph. Calls may run at once: each has a frame of its own."""
+    """A compiled graph. Calls may run at once: each has a frame of its own.
 
-    inputs: tuple[TensorType, ...]
-    outputs: tuple[TensorType, ...]
-    places: dict[Value, Place]
+    It holds nothing of the graph: constants are kept as the kernels read them. `copies` are the
+    outputs whose bytes another value owns: an input, a parameter, an earlier output.
+    """
+
+    outputs: tuple[Slot, ...]
+    copies: tuple[tuple[int, Slot], ...]
     constants: list[Array]
     table: Array
     segments: list[Segment]
@@ -70,31 +90,18 @@ class CpuProgram:
     report: Report
     source: str
     _frames: list[Frame] = field(default_factory=list)
-    _lock: Any = field(default_factory=threading.Lock)
 
     def __call__(self, arrays: Sequence[Array]) -> list[Array]:
-        results = [np.empty(_shape(t), t.dtype) for t in self.outputs]
-        frame = self._take()
+        results = [np.empty(slot.shape, slot.dtype) for slot in self.outputs]
         try:
-            frame.arena[:STATUS_BYTES] = 0
-            self._patch(frame, arrays, results)
-            for segment in self.segments:
-                if segment.node is None:
-                    run_steps(frame.table, segment.starts, self.threads)
-                else:
-                    self._interpret(segment.node, frame, arrays, results)
-            if frame.arena[0]:
-                raise InputError("an index is out of range", hint="see Gather in the model")
+            frame = self._frames.pop()
+        except IndexError:  # all frames are in use, or none was made yet
+            frame = self.new_frame(aligned(self.arena_bytes, np.dtype(np.uint8)))
+        try:
+            self.run(frame, arrays, results)
         finally:
-            with self._lock:
-                self._frames.append(frame)
+            self._frames.append(frame)
         return results
-
-    def _take(self) -> Frame:
-        with self._lock:
-            if self._frames:
-                return self._frames.pop()
-        return self.new_frame(aligned(self.arena_bytes, np.dtype(np.uint8)))
 
     def new_frame(self, arena: Array) -> Frame:
         """A frame over this arena; addresses of the arena and of constants are filled in."""
@@ -108,6 +115,21 @@ class CpuProgram:
                 table[patch.word] = address + patch.offset
         return Frame(arena, table)
 
+    def run(self, frame: Frame, arrays: Sequence[Array], results: Sequence[Array]) -> None:
+        """One call in this frame, into arrays of the outputs' types."""
+        frame.arena[:STATUS_BYTES] = 0
+        self._patch(frame, arrays, results)
+        buffers = _Buffers(frame.arena, arrays, results, self.constants)
+        for segment in self.segments:
+            if segment.call is not None:
+                buffers.run(segment.call)
+                continue
+            run_steps(frame.table, segment.starts, self.threads)
+            if frame.arena[0]:
+                raise InputError("an index is out of range", hint="see Gather in the model")
+        for index, slot in self.copies:
+            results[index][...] = buffers.view(slot)
+
     def _patch(self, frame: Frame, arrays: Sequence[Array], results: Sequence[Array]) -> None:
         bases = {"input": arrays, "output": results}
         for patch in self.patches:
@@ -115,43 +137,58 @@ class CpuProgram:
                 base = bases[patch.place.kind][patch.place.index]
                 frame.table[patch.word] = base.ctypes.data + patch.offset
 
-    def _interpret(
-        self, node: Node, frame: Frame, arrays: Sequence[Array], results: Sequence[Array]
-    ) -> None:
-        """Runs one node in NumPy, on views of the frame's buffers."""
-        operands = [
-            self._view(v, frame, arrays, results) if v is not None else None for v in node.operands
-        ]
-        with np.errstate(all="ignore"):
-            found = node.op.run(operands)
-        for value, array in zip(node.results, found, strict=True):
-            target = self._view(value, frame, arrays, results)
-            if target.shape != array.shape:
+
+@dataclass(frozen=True)
+class _Buffers:
+    """What the values of one running call lie in."""
+
+    arena: Array
+    inputs: Sequence[Array]
+    outputs: Sequence[Array]
+    constants: Sequence[Array]
+
+    def view(self, slot: Slot) -> Array:
+        """The array of a value, on its bytes."""
+        place = slot.place
+        if place.kind == "arena":
+            nbytes = prod(slot.shape) * slot.dtype.itemsize
+            flat = self.arena[place.index : place.index + nbytes]
+            return flat.view(slot.dtype).reshape(slot.shape)
+        groups = {"input": self.inputs, "output": self.outputs, "constant": self.constants}
+        return groups[place.kind][place.index].reshape(slot.shape)
+
+    def run(self, call: Call) -> None:
+        """Runs one node in NumPy."""
+        for slot, array in zip(call.results, self._results(call), strict=True):
+            if slot.shape != array.shape:
                 raise BackendError(
-                    f"{node.op.name} gave another shape than was inferred",
-                    expected=list(target.shape),
+                    f"{call.op.name} gave another shape than was inferred",
+                    where=f"%{printable(call.node)}",
+                    expected=list(slot.shape),
                     got=list(array.shape),
                 )
-            target[...] = array
+            self.view(slot)[...] = array
 
-    def _view(
-        self, value: Value, frame: Frame, arrays: Sequence[Array], results: Sequence[Array]
-    ) -> Array:
-        kind = value.tensor_type
-        shape = _shape(kind)
-        place = self.places.get(value)
-        if place is None:
-            return content(value)
-        if place.kind == "input":
-            return arrays[place.index].reshape(shape)
-        if place.kind == "output":
-            return results[place.index].reshape(shape)
-        if place.kind == "constant":
-            return self.constants[place.index].reshape(shape)
-        nbytes = known(kind.nbytes)
-        flat = frame.arena[place.index : place.index + nbytes]
-        return flat.view(kind.dtype).reshape(shape)
+    def _results(self, call: Call) -> tuple[Any, ...]:
+        operands = [self._operand(given) for given in call.operands]
+        try:
+            with np.errstate(all="ignore"):
+                return call.op.run(operands)
+        except IrconvError as error:
+            error.where = error.where or f"%{printable(call.node)}"
+            raise
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise BackendError(
+                f"{call.op.name} failed: {printable(error)}", where=f"%{printable(call.node)}"
+            ) from error
 
-
-def _shape(kind: TensorType) -> tuple[int, ...]:
-    return tuple(known(d) for d in kind.shape)
+    def _operand(self, given: Slot | Call | None) -> Any:
+        if given is None:
+            return None
+        if isinstance(given, Call):
+            return self._results(given)[0]
+        array = self.view(given)
+        array.flags.writeable = False  # of this view: an op must not write what it reads
+        return array
