@@ -1,4 +1,4 @@
-"""Writes a graph as a model file of another program; the backend that can do it is found by its name."""
+"""Writes a graph as an ONNX file; the backend that can do it is found by its name."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ DEFAULT_OPSET = 17
 class Exported:
     """What was written, and how it was checked.
 
-    `error` is the largest difference from the interpreter, relative to each output's largest value; None where
-    nothing was compared. `bytes` counts external data too.
+    `error` is the largest difference from the interpreter, relative to each output's largest value;
+    None where nothing was compared. `bytes` counts external data too.
     """
 
     path: Path
@@ -49,13 +49,13 @@ def export_onnx(
     check: bool = True,
     pipeline: str = "",
 ) -> Exported:
-    """Writes `graph` as an ONNX file, in standard operators, checked and compared before it gets its name.
+    """Writes `graph` as an ONNX file, checked and compared before it gets its name.
 
-    `opset` is 13 to 26. `inputs` (by name, or in order) are used for the comparison, else seeded random ones.
-    `functions`: a fused node becomes a call of a model-local function. `external_data`: weights go to
-    `<path>.data`; by default only where the file would pass 2 GB. `check=False` leaves out the comparison in
-    onnxruntime. `pipeline`: the text that lowered the graph, for the metadata. Raises ExportError or
-    NumericsError; then nothing was written.
+    `opset` is 13 to 26. `inputs` (by name, or in order) are used for the comparison, else seeded
+    random ones. `functions`: a fused node becomes a call of a model-local function.
+    `external_data`: weights go to `<path>.data`; by default only where the file would pass 2 GB.
+    `check=False` leaves out the comparison in onnxruntime. `pipeline`: the text that lowered the
+    graph, for the metadata. Raises ExportError or NumericsError; then nothing was written.
     """
     backend = find_backend("onnx")
     write = getattr(backend, "export", None)

@@ -15,7 +15,8 @@ from irconv.ops.fused import Clamp
 from irconv.ops.pool import GlobalAveragePool, MaxPool
 from irconv.types import Array, TensorType, dtype_name
 
-# an operand: the type of an input ("f32[N, 3]"), the array of a constant, or None where it is absent
+# an operand: the type of an input ("f32[N, 3]"), the array of a constant, or None where it is
+# absent
 Operand = Any
 Case = tuple[str, dict[str, Any], Sequence[Operand]]
 
@@ -31,10 +32,10 @@ def ints(*values: int) -> Array:
 IMAGE = "f32[N, 4, 9, 8]"
 ROWS = "f32[N, 6]"
 UNARY = (
-    "Abs Acos Asin Asinh Atan Atanh Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish "
-    "Hardmax Identity IsInf IsNaN LeakyRelu Log LogSoftmax LpNormalization Mish Neg Reciprocal Relu "
-    "Round Selu Shrink Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh "
-    "ThresholdedRelu Size"
+    "Abs Acos Asin Asinh Atan Atanh Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid "
+    "HardSwish Hardmax Identity IsInf IsNaN LeakyRelu Log LogSoftmax LpNormalization Mish Neg "
+    "Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Swish "
+    "Tan Tanh ThresholdedRelu Size"
 )
 BROADCASTING = "Add Sub Mul Div Pow Max Min Sum Mean Greater GreaterOrEqual Less LessOrEqual Equal"
 REDUCTIONS = "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare"

@@ -1,4 +1,4 @@
-"""Every op in ONNX at old and new opsets: onnxruntime gives what the interpreter gives, at any batch."""
+"""Every op at old and new opsets: onnxruntime gives what the interpreter gives."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from tests.export_cases import CASES, Case, case_id, graph_of, inputs_of
 from irconv.backends.onnx.comparing import difference
 from irconv.backends.onnx.emit import emit
 from irconv.backends.onnx.proto import model_of
-from irconv.backends.onnx.sessions import LacksOp, Run, open_reference, open_session
+from irconv.backends.onnx.sessions import LacksOpError, Run, open_reference, open_session
 from irconv.errors import ExportError
 from irconv.graph import Graph
 from irconv.interpret import interpret
 from irconv.onnx_schema import known_operators
 from irconv.registry import ops
 from irconv.types import Array
+from tests.export_cases import CASES, Case, case_id, graph_of, inputs_of
 
 # the opset below which ONNX cannot say an op, or not with these attributes
 SINCE = {
@@ -32,11 +32,13 @@ def session(graph: Graph, opset: int) -> Run:
     model = model_of(emit(graph, opset))
     try:
         return open_session(model, threads=1)
-    except LacksOp:
+    except LacksOpError:
         return open_reference(model)
 
 
-def assert_same(graph: Graph, run: Run, given: Mapping[str, Array], tolerance: float = 1e-5) -> None:
+def assert_same(
+    graph: Graph, run: Run, given: Mapping[str, Array], tolerance: float = 1e-5
+) -> None:
     expected = interpret(graph, given)
     for (name, reference), got in zip(expected.items(), run(given), strict=True):
         assert (got.shape, got.dtype) == (reference.shape, reference.dtype), name

@@ -1,4 +1,4 @@
-"""The exported file: its bytes, names and metadata, how it is checked, and what leaves no file behind."""
+"""The exported file: bytes, names, metadata, checks, and what leaves no file behind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 
 from irconv.attributes import make_op
-from irconv.backends.onnx import comparing, program
+from irconv.backends.onnx import comparing, program, saving
 from irconv.backends.onnx.program import rounded_up
 from irconv.builder import Builder
 from irconv.errors import ExportError, InputError, NumericsError
@@ -114,7 +114,9 @@ def test_an_opset_that_onnxruntime_does_not_read_is_refused(tmp_path: Path, opse
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 0])
-@pytest.mark.parametrize("pipeline", ["", PIPELINE, "fuse,conv_matrix", "conv_matrix{form=literal}"])
+@pytest.mark.parametrize(
+    "pipeline", ["", PIPELINE, "fuse,conv_matrix", "conv_matrix{form=literal}"]
+)
 def test_the_batch_is_dynamic(tmp_path: Path, pipeline: str, batch: int) -> None:
     graph = small()
     export_onnx(lower(graph, pipeline), tmp_path / "m.onnx", check=False)
@@ -130,7 +132,9 @@ def test_functions_keep_the_fused_nodes(tmp_path: Path) -> None:
     told = export_onnx(lowered, tmp_path / "m.onnx", functions=True)
     model = onnx.load(tmp_path / "m.onnx")
     assert [f.name for f in model.functions] == ["FusedConv.Relu.MaxPool"]
-    assert [n.op_type for n in model.graph.node if n.domain == "irconv"] == ["FusedConv.Relu.MaxPool"]
+    assert [n.op_type for n in model.graph.node if n.domain == "irconv"] == [
+        "FusedConv.Relu.MaxPool"
+    ]
     (call,) = [n for n in model.graph.node if n.domain == "irconv"]
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in call.attribute}
     assert attributes["kernel_shape"] == [3, 3]
@@ -147,7 +151,9 @@ def test_external_data_lies_beside_the_model(tmp_path: Path) -> None:
     assert names == ["m.onnx", "m.onnx.data"]
     assert told.bytes == sum(p.stat().st_size for p in tmp_path.iterdir())
     model = onnx.load(tmp_path / "m.onnx", load_external_data=False)
-    locations = {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}
+    locations = {
+        e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"
+    }
     assert locations == {"m.onnx.data"}
     x = np.ones((2, 3, 8, 8), np.float32)
     (got,) = run_file(tmp_path / "m.onnx", x=x)
@@ -169,7 +175,9 @@ def _wrong(write: Callable[..., object]) -> Callable[..., object]:
     return emit
 
 
-def test_a_failed_comparison_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_comparison_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(b"older")
     monkeypatch.setattr(program, "emit", _wrong(program.emit))
@@ -238,7 +246,9 @@ def test_a_link_is_replaced_and_its_target_left_alone(tmp_path: Path) -> None:
     assert not link.is_symlink()
 
 
-def test_an_interrupt_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_leaves_the_older_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(b"older")
 
@@ -256,7 +266,15 @@ def test_an_interrupt_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_odd_names_are_kept_and_meet_no_other(tmp_path: Path) -> None:
-    odd = ["a/Reshape", "a/shape", '"><img src=x>', "two words", "\u202eright", "x):\n import os", "y"]
+    odd = [
+        "a/Reshape",
+        "a/shape",
+        '"><img src=x>',
+        "two words",
+        "\u202eright",
+        "x):\n import os",
+        "y",
+    ]
     graph = Graph("odd")
     value = graph.add_input("a", TensorType("f32", ("N", 2, 3)))
     for name in odd:
@@ -368,3 +386,13 @@ def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     logging.getLogger("irconv").debug("not shown")
     export_onnx(small(), tmp_path / "m.onnx")
     assert capfd.readouterr() == ("", "")
+
+
+def test_past_2_gb_the_weights_go_to_a_second_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "FILE_LIMIT", 4000)
+    export_onnx(small(), tmp_path / "m.onnx")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
+    with pytest.raises(ExportError, match="external_data=True"):
+        export_onnx(small(), tmp_path / "n.onnx", external_data=False)

@@ -1,4 +1,4 @@
-"""Lowered convolutions in ONNX: exact, for every batch, the weights stored once, the index obeyed."""
+"""Lowered convolutions in ONNX: exact, any batch, weights once, the index obeyed."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ LAYERS = {
     "2d depthwise, two each": Layer((6, 5), (3, 3), outputs=8, attributes={"group": 4}),
     "1x1": Layer((4, 5), (1, 1)),
     "1x1 strided": Layer((5, 5), (1, 1), attributes={"strides": (2, 2)}),
-    "3d": Layer((4, 5, 4), (2, 3, 1), attributes={"strides": (1, 2, 1), "pads": (1, 0, 0, 0, 1, 2)}),
+    "3d": Layer(
+        (4, 5, 4), (2, 3, 1), attributes={"strides": (1, 2, 1), "pads": (1, 0, 0, 0, 1, 2)}
+    ),
     "transposed": Layer((4, 5), (3, 3), attributes={"strides": (2, 2)}, transposed=True),
     "transposed, padded": Layer(
         (4, 5), (3, 4), attributes={"strides": (2, 3), "pads": (1, 2, 0, 1)}, transposed=True
@@ -199,7 +201,8 @@ def test_the_tap_form_reads_pixels_by_gather_and_multiplies_tap_by_tap() -> None
     written = emit(lower(LAYERS["2d"].graph(), "conv_matrix"), 17)
     kinds = [node.op_type for node in written.nodes]
     assert kinds.count("MatMul") == 9
-    # one for the weights of each tap, one for its pixels; the middle tap reads all pixels as they are
+    # one for the weights of each tap, one for its pixels; the middle tap reads all pixels as they
+    # are
     assert kinds.count("Gather") == 9 + 8
     index = [a for n, a in written.initializers.items() if "pixel_index" in n]
     assert {a.dtype.name for a in index} == {"int32"}

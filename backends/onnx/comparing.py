@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,16 +11,13 @@ import numpy as np
 
 from irconv.backends.onnx import sessions
 from irconv.backends.onnx.empty import batch_symbol
-from irconv.backends.onnx.proto import Model, _value_info
-from irconv.backends.onnx.sessions import LacksOp, Run
-from irconv.dim import Expr, symbols_of
+from irconv.backends.onnx.proto import Model, value_info
+from irconv.backends.onnx.samples import cases, continues, is_batched, is_large, sizes_of
+from irconv.backends.onnx.sessions import LacksOpError, Run
 from irconv.errors import ExportError, IrconvError, NumericsError, printable
 from irconv.graph import Graph, Value
-from irconv.inputs import bind_symbols, check_inputs
 from irconv.interpret import interpret
-from irconv.report import graph_cost
-from irconv.specialize import specialize
-from irconv.types import Array, TensorType, dtype_name
+from irconv.types import Array, dtype_name
 
 # the numbers policy for whole networks
 TOLERANCE = 1e-3
@@ -28,10 +25,6 @@ TOLERANCE = 1e-3
 _TOLERANCES = {"f16": 8e-3, "bf16": 6e-2}
 # a second input must move an output by this many tolerances, or the comparison proves little
 MOVES = 100
-# above this many multiply-adds for one image, only one image is interpreted
-LARGE_MACS = 100_000_000
-# tried for a size that is no batch, such as a symbolic height
-_FREE_SIZES = (16, 32, 64, 128, 224, 8, 4, 2, 1)
 _QUANTIZING = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "Round", "Cast"})
 
 
@@ -106,23 +99,24 @@ class _Check:
     def _from_single_images(
         self, case: Mapping[str, Array], got: Mapping[str, Array]
     ) -> dict[str, Array] | None:
-        """The expected outputs of a large network for [first case, another image], without the interpreter.
+        """What a large network must give for [the first case, another image].
 
-        The first image was interpreted; of the other the model's own result alone is taken. None where that
-        is not what came: the images may depend on each other, and the interpreter has to tell.
+        The first image was interpreted; of the other the model's own result alone is taken. None
+        where that is not what came: the images may depend on each other, and the interpreter has to
+        tell.
         """
         batch = batch_symbol(self.graph.inputs)
         if (
             self.first is None
             or batch is None
-            or not is_large(self.graph, _sizes(self.graph, case))
+            or not is_large(self.graph, sizes_of(self.graph, case))
         ):
             return None
         single, known = self.first
-        if not _continues(self.graph, batch, single, case):
+        if not continues(self.graph, batch, single, case):
             return None
         other = {
-            v.name: case[v.name][1:] if _is_batched(v, batch) else case[v.name]
+            v.name: case[v.name][1:] if is_batched(v, batch) else case[v.name]
             for v in self.graph.inputs
         }
         alone = dict(zip(self.names, _run(self.run, other), strict=True))
@@ -176,37 +170,13 @@ def allowed(reference: Array) -> float:
     return _TOLERANCES.get(dtype_name(reference.dtype), TOLERANCE)
 
 
-def _sizes(graph: Graph, case: Mapping[str, Array]) -> dict[str, int]:
-    return bind_symbols(graph.inputs, [case[v.name] for v in graph.inputs])
-
-
-def _is_batched(value: Value, batch: str) -> bool:
-    return bool(value.shape) and str(value.shape[0]) == batch
-
-
-def _continues(
-    graph: Graph, batch: str, single: Mapping[str, Array], case: Mapping[str, Array]
-) -> bool:
-    """Whether `case` is the single image of the first case and one more."""
-    for value in graph.inputs:
-        first, now = single[value.name], case[value.name]
-        if any(batch in symbols_of(d) for d in value.shape[1:]):
-            return False
-        if not _is_batched(value, batch):
-            if not np.array_equal(first, now):
-                return False
-        elif len(first) != 1 or len(now) != 2 or not np.array_equal(first, now[:1]):
-            return False
-    return True
-
-
 def _opened(graph: Graph, model: Model, path: str) -> tuple[Run, str, tuple[str, ...]]:
     types = [v.tensor_type for v in (*graph.inputs, *graph.outputs)]
     try:
         run = sessions.open_session(path, threads=1)
         if not sessions.exchanged(types):
-            raise LacksOp("an element type that is not exchanged as an array")
-    except LacksOp as lack:
+            raise LacksOpError("an element type that is not exchanged as an array")
+    except LacksOpError as lack:
         try:
             return (
                 sessions.open_reference(model),
@@ -221,10 +191,10 @@ def _opened(graph: Graph, model: Model, path: str) -> tuple[Run, str, tuple[str,
 
 
 def _opened_wide(model: Model, watched: Sequence[Value]) -> Run:
-    """A session that also gives what a final Softmax gets: a one-hot softmax would hide any error."""
+    """A session that also gives what a final Softmax gets: one-hot results hide errors."""
     proto = type(model.proto)()
     proto.CopyFrom(model.proto)
-    proto.graph.output.extend(_value_info(v.name, v.tensor_type) for v in watched)
+    proto.graph.output.extend(value_info(v.name, v.tensor_type) for v in watched)
     return sessions.open_session(replace(model, proto=proto), threads=1)
 
 
@@ -273,7 +243,8 @@ def _expected(
 def difference(got: Array, reference: Array, may_round: bool = False) -> float:
     """max|got - reference| / max|reference|; infinite where NaN or infinities differ.
 
-    Integers and booleans must be equal; with `may_round` (the graph rounds floats) integers may differ by 1.
+    Integers and booleans must be equal; with `may_round` (the graph rounds floats) integers may
+    differ by 1.
     """
     if not got.size:
         return 0.0
@@ -294,112 +265,3 @@ def difference(got: Array, reference: Array, may_round: bool = False) -> float:
 
 def _wide(array: Array) -> Any:
     return np.complex128 if array.dtype.kind == "c" else np.float64
-
-
-# -- inputs --------------------------------------------------------------------------------------
-
-
-def cases(
-    graph: Graph, given: Mapping[str, Any] | Sequence[Any] | None
-) -> Iterator[dict[str, Array]]:
-    """The inputs to compare on: those given, and others for each batch size that is tried."""
-    names = [v.name for v in graph.inputs]
-    sizes: dict[str, int] = {}
-    base: dict[str, Array] | None = None
-    if given is not None:
-        arrays = check_inputs(graph.inputs, given)
-        base = dict(zip(names, arrays, strict=True))
-        sizes = bind_symbols(graph.inputs, arrays)
-        yield base
-    batch = batch_symbol(graph.inputs)
-    if not sizes:
-        sizes = _free_sizes(graph, batch)
-    first: dict[str, Array] | None = None
-    for index, count in enumerate(_batches(graph, batch, sizes)):
-        wanted = sizes | ({batch: count} if batch is not None else {})
-        if base is None:
-            case = _random(graph, wanted, index)
-            first = first or case
-            yield _continued(graph, batch, first, case) if batch is not None else case
-        elif batch is not None and count != sizes[batch]:
-            yield _resized(graph, base, batch, count)
-
-
-def _batches(graph: Graph, batch: str | None, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    if batch is None:
-        return (1, 1)
-    return (1, 2) if is_large(graph, sizes) else (1, 2, 7)
-
-
-def is_large(graph: Graph, sizes: Mapping[str, int]) -> bool:
-    """Whether interpreting the graph takes long."""
-    batch = batch_symbol(graph.inputs)
-    macs = graph_cost(specialize(graph, {**sizes, **({batch: 1} if batch else {})})).macs
-    return not isinstance(macs, int) or macs > LARGE_MACS
-
-
-def _free_sizes(graph: Graph, batch: str | None) -> dict[str, int]:
-    """Sizes for the symbols that are no batch: the first at which all shapes are right."""
-    free = [s for s in graph.symbols() if s != batch]
-    known = {batch: 1} if batch is not None else {}
-    if not free:
-        return dict(known)
-    for size in _FREE_SIZES:
-        sizes = {**known, **dict.fromkeys(free, size)}
-        try:
-            specialize(graph, sizes)
-        except IrconvError:
-            continue
-        return sizes
-    raise ExportError(
-        "no sizes were found for the symbols of the inputs",
-        got=", ".join(map(printable, free)),
-        hint="give inputs=, or check=False",
-    )
-
-
-def _random(graph: Graph, sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
-    rng = np.random.default_rng(seed)
-    types = {v.name: v.tensor_type.substitute(sizes) for v in graph.inputs}
-    return {name: random_array(t, rng) for name, t in types.items()}
-
-
-def random_array(t: TensorType, rng: np.random.Generator) -> Array:
-    """Numbers of unit variance; bytes of any value; other integers 0 or 1, which are indices of anything."""
-    shape = [int(str(d)) for d in t.shape]
-    match dtype_name(t.dtype):
-        case "bool":
-            return rng.integers(0, 2, shape).astype(np.bool_)
-        case "u8":
-            return rng.integers(0, 256, shape).astype(np.uint8)
-        case "i8":
-            return rng.integers(-128, 128, shape).astype(np.int8)
-        case name if name[0] in "iu":
-            return rng.integers(0, 2, shape).astype(t.dtype)
-    return rng.standard_normal(shape, np.float32).astype(t.dtype)
-
-
-def _continued(
-    graph: Graph, batch: str, first: Mapping[str, Array], case: dict[str, Array]
-) -> dict[str, Array]:
-    """`case` with the image of the first case in front, and its inputs that are no batch."""
-    for value in graph.inputs:
-        name = value.name
-        if not _is_batched(value, batch):
-            if first[name].shape == case[name].shape:
-                case[name] = first[name]
-        elif first[name].shape[1:] == case[name].shape[1:]:
-            case[name] = np.concatenate([first[name], case[name][1:]])
-    return case
-
-
-def _resized(graph: Graph, base: Mapping[str, Array], batch: str, count: int) -> dict[str, Array]:
-    """The given inputs with another number of images, repeated in turn."""
-    found = {}
-    for value in graph.inputs:
-        array = base[value.name]
-        for axis, dim in enumerate(value.shape):
-            if isinstance(dim, Expr) and str(dim) == batch:
-                array = np.take(array, np.arange(count) % max(1, array.shape[axis]), axis)
-        found[value.name] = np.ascontiguousarray(array)
-    return found

@@ -36,7 +36,7 @@ def write(out: Emitter, site: Site) -> tuple[str, ...]:
 
 
 def emit(graph: Graph, opset: int, functions: bool = False) -> OnnxGraph:
-    """The records of `graph` at an opset; with `functions`, a fused node is a call of a local function.
+    """The records of `graph` at an opset; with `functions`, fused nodes are calls.
 
     Raises ExportError, naming the node, where an op cannot be said.
     """

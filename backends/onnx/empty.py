@@ -1,7 +1,8 @@
-"""Lets a model take a batch of 0 where onnxruntime's MatMul cannot: it computes one image and drops it.
+"""Lets a model take a batch of 0 where MatMul cannot: one image is computed and dropped.
 
-onnxruntime 1.31 refuses to broadcast a matrix along an axis of 0 ("right operand cannot broadcast"), and
-its Einsum crashes there. So each input is padded to at least one image, and each output is cut to N.
+onnxruntime 1.31 refuses to broadcast a matrix along an axis of 0 ("right operand cannot
+broadcast"), and its Einsum crashes there. So each input is padded to at least one image, and each
+output is cut to N.
 """
 
 from __future__ import annotations

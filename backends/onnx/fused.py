@@ -1,4 +1,4 @@
-"""Fused nodes as the standard operators that they stand for, or each as one model-local function."""
+"""Fused nodes as the standard operators they stand for, or as model-local functions."""
 
 from __future__ import annotations
 
@@ -133,10 +133,11 @@ def _name(op: Any) -> str:
 
 
 def _text(nodes: list[OnnxNode]) -> str:
-    return "\n".join(
-        f"{n.outputs} = {n.op_type} {n.inputs} {sorted((k, _shown(v)) for k, v in n.attributes.items())}"
-        for n in nodes
-    )
+    lines = []
+    for node in nodes:
+        attributes = sorted((k, _shown(v)) for k, v in node.attributes.items())
+        lines.append(f"{node.outputs} = {node.op_type} {node.inputs} {attributes}")
+    return "\n".join(lines)
 
 
 def _shown(value: Any) -> str:

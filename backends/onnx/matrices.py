@@ -1,4 +1,4 @@
-"""The product with a shared-weight matrix: its free weights stand once in the file, the index places them."""
+"""The product with a shared-weight matrix: weights stand once, the index places them."""
 
 from __future__ import annotations
 
@@ -74,8 +74,9 @@ def sparse_matmul(out: Emitter, site: Site, write: Write) -> tuple[str, ...]:
 def _taps(out: Emitter, matrix: _Matrix, x: Operand, bias: Operand) -> str:
     """For each tap a Gather of pixels and a MatMul with that tap's weights, summed.
 
-    Pixels come first and channels last: a Gather then copies whole rows, which in onnxruntime 1.31 is four
-    times faster (1.5 ms instead of 6 at 56x56 and 64 channels). Rows that lack a tap read a pixel of zeros.
+    Pixels come first and channels last: a Gather then copies whole rows, which in onnxruntime 1.31
+    is four times faster (1.5 ms instead of 6 at 56x56 and 64 channels). Rows that lack a tap read a
+    pixel of zeros.
     """
     blocks = _Blocks.of(matrix.kind)
     pixels = matrix.kind.columns // (blocks.group * blocks.inner)
@@ -103,8 +104,8 @@ def _taps(out: Emitter, matrix: _Matrix, x: Operand, bias: Operand) -> str:
 def _choices(matrix: _Matrix, pixels: int) -> dict[int, list[Array]]:
     """For each tap, the pixel that each row reads (`pixels` where it reads none).
 
-    A convolution's index gives a row each tap at most once; an index where it comes more often takes as
-    many vectors, whose pixels are added.
+    A convolution's index gives a row each tap at most once; an index where it comes more often
+    takes as many vectors, whose pixels are added.
     """
     rows, order = matrix.rows, np.lexsort((matrix.rows, matrix.entries))
     found: dict[int, list[Array]] = {}
@@ -129,7 +130,7 @@ def _levels(rows: Array, columns: Array, count: int, missing: int) -> list[Array
 
 
 def _gathered(out: Emitter, x: tuple[str, str], levels: list[Array], axis: int, pixels: int) -> str:
-    """The pixels of `x` (without and with a zero at its end) that the rows read; all of them as they are."""
+    """The pixels that the rows read; `x` without, and with, a zero at its end."""
     total = ""
     for index in levels:
         identity = len(index) == pixels and bool((index == np.arange(pixels)).all())
@@ -142,7 +143,7 @@ def _gathered(out: Emitter, x: tuple[str, str], levels: list[Array], axis: int, 
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """How pixels and weights are laid out: [N, group, pixels, channels], the group left out where it is 1.
+    """How pixels and weights are laid out: [N, group, pixels, channels], one group left out.
 
     Depthwise, one channel a group: [N, pixels, group], and a product is a Mul.
     """
@@ -211,8 +212,8 @@ class _Blocks:
 def _literal(out: Emitter, matrix: _Matrix, x: Operand, bias: Operand) -> str:
     """Each row padded to the longest: Gather of free weights, Gather of elements, Mul, ReduceSum.
 
-    onnxruntime has no sparse x dense product. A place that only fills a row holds a zero weight and reads a
-    zero.
+    onnxruntime has no sparse x dense product. A place that only fills a row holds a zero weight and
+    reads a zero.
     """
     kind = matrix.kind
     length = max(1, int(np.diff(matrix.indptr).max(initial=1)))
@@ -222,7 +223,7 @@ def _literal(out: Emitter, matrix: _Matrix, x: Operand, bias: Operand) -> str:
             f"the literal matrix of {kind.rows} x {kind.columns} is too large for a file",
             expected=f"at most {LITERAL_BUDGET} bytes of index",
             got=f"{size} bytes",
-            hint="lower with conv_matrix{form=tap}, or give conv_matrix{form=literal} a smaller budget",
+            hint="lower with conv_matrix{form=tap}, or form=literal with a smaller budget",
         )
     free = kind.geometry.free_weights
     columns = np.full((kind.rows, length), kind.columns, np.int32)

@@ -1,11 +1,11 @@
-"""Ops whose form depends on the opset or on known operands: axes, shapes, bounds, newer activations."""
+"""Ops whose form depends on the opset or on known operands: axes, shapes, bounds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +66,8 @@ def reduction(out: Emitter, site: Site) -> tuple[str, ...]:
 
 def arg(out: Emitter, site: Site) -> tuple[str, ...]:
     """ArgMax or ArgMin, the axis counted from the front: as for the reductions."""
-    front = replace(site.op, axis=cast(Any, site.op).axis % site.type(0).rank)
+    op: Any = site.op
+    front = replace(op, axis=op.axis % site.type(0).rank)
     return standard(out, Site(front, site.operands, site.types, site.results))
 
 
@@ -273,7 +274,7 @@ def mean_of(out: Emitter, x: Any, axes: tuple[int, ...]) -> str:
 
 
 def global_lp_pool(out: Emitter, site: Site) -> tuple[str, ...]:
-    """GlobalLpPool => ReduceL1 or ReduceL2 from opset 22 on, for which onnxruntime 1.31 has no kernel."""
+    """GlobalLpPool => ReduceL1, ReduceL2 from opset 22 on: onnxruntime 1.31 has no kernel."""
     op: Any = site.op
     if out.opset < 22 or op.p not in (1, 2):
         return standard(out, site)

@@ -17,9 +17,9 @@ from irconv.window import Windowed
 def im2col(out: Emitter, site: Site) -> tuple[str, ...]:
     """Im2Col => Pad; for each axis a strided Slice for each tap and a Concat; Reshape.
 
-    Axis by axis takes kh + kw slices instead of kh * kw. Measured in onnxruntime 1.31 at 224x224 and 64
-    channels, this and one Slice a tap take 20 ms, one Gather by a constant index 79 ms, and two Gathers,
-    one for each axis, 99 ms.
+    Axis by axis takes kh + kw slices instead of kh * kw. Measured in onnxruntime 1.31 at 224x224
+    and 64 channels, this and one Slice a tap take 20 ms, one Gather by a constant index 79 ms, and
+    two Gathers, one for each axis, 99 ms.
     """
     op, x = site.op, site.type(0)
     assert isinstance(op, Im2Col)
@@ -46,7 +46,7 @@ def im2col(out: Emitter, site: Site) -> tuple[str, ...]:
 
 
 def col2im(out: Emitter, site: Site) -> tuple[str, ...]:
-    """Col2Im as it stands from opset 18 on; below, zeros between the pixels, Pad and Add, axis by axis."""
+    """Col2Im as it stands from opset 18 on; below, Pad and Add, axis by axis."""
     op = site.op
     assert isinstance(op, Col2Im)
     image, block = site.array(1), site.array(2)
@@ -79,7 +79,8 @@ def _overlapped(
 ) -> str:
     """The taps of `axis`, which stand at axis 2, added where they belong among `size` pixels.
 
-    y is [N, *shape] = [N, C, *taps of this and later axes, *finished axes, *windows of this and later].
+    y is [N, *shape] = [N, C, *taps of this and later axes, *finished axes, *windows of this and
+    later].
     """
     stride, dilation, begin = window.strides[axis], window.dilations[axis], window.pads[axis]
     place = 2 + window.rank
@@ -110,7 +111,7 @@ def _spread(
 def _placed(
     out: Emitter, y: str, t: TensorType, where: tuple[int, int], first: int, sizes: tuple[int, int]
 ) -> str:
-    """`sizes[0]` pixels become `sizes[1]`: the first comes to place `first`, what falls outside is cut off.
+    """`sizes[0]` pixels become `sizes[1]`: the first comes to place `first`, the rest is cut.
 
     `where` is the rank of y and the axis of the pixels.
     """

@@ -11,7 +11,7 @@ import numpy as np
 
 from irconv.backends.onnx.emit import emit_part
 from irconv.backends.onnx.proto import Model, model_of
-from irconv.backends.onnx.sessions import LacksOp, Run, exchanged, open_session
+from irconv.backends.onnx.sessions import LacksOpError, Run, exchanged, open_session
 from irconv.backends.onnx.standard import OPSETS
 from irconv.errors import ExportError
 from irconv.export import DEFAULT_OPSET
@@ -65,8 +65,8 @@ def _array(value: Value, alive: Alive) -> Any:
 def pieces_of(graph: Graph, threads: int) -> tuple[Piece, ...]:
     """The whole graph as one piece where onnxruntime can run it, else as few as it takes.
 
-    Each piece is written at the lowest opset from 17 on that can say it. A batch of 0 is left to Op.run:
-    onnxruntime 1.31 fails in several ops (see empty.py).
+    Each piece is written at the lowest opset from 17 on that can say it. A batch of 0 is left to
+    Op.run: onnxruntime 1.31 fails in several ops (see empty.py).
     """
     if any(v.tensor_type.size == 0 for v in graph.inputs):
         return tuple(map(NodePiece, graph))
@@ -74,7 +74,7 @@ def pieces_of(graph: Graph, threads: int) -> tuple[Piece, ...]:
     if exchanged(outer) and not any(node.op.random for node in graph):
         try:
             return (_session(graph, graph.nodes, threads),)
-        except (ExportError, LacksOp):
+        except (ExportError, LacksOpError):
             pass
     return tuple(_split(graph, threads))
 
@@ -104,7 +104,7 @@ def _can_run(graph: Graph, node: Node) -> bool:
         return False
     try:
         _session(graph, (node,), 1)
-    except (ExportError, LacksOp):
+    except (ExportError, LacksOpError):
         return False
     return True
 

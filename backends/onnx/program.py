@@ -32,7 +32,7 @@ KERNEL = "onnxruntime"
 
 @dataclass
 class OnnxProgram:
-    """A graph in onnxruntime sessions; what onnxruntime cannot run is run by Op.run between them."""
+    """A graph in onnxruntime sessions; what onnxruntime cannot run, Op.run does."""
 
     graph: Graph
     pieces: tuple[Piece, ...]
@@ -73,7 +73,7 @@ class Onnx:
         return f"{' and '.join(missing)} cannot be imported" if missing else None
 
     def compile(self, graph: Graph, options: Options, pipeline: str) -> OnnxProgram:
-        """The program: one session where onnxruntime runs every op, at the lowest opset from 17 on."""
+        """The program: one session where onnxruntime can run every op."""
         pieces = pieces_of(graph, options.threads)
         kernels = {
             node: KERNEL if isinstance(piece, SessionPiece) else OP_RUN

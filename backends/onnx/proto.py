@@ -1,4 +1,4 @@
-"""The protobuf of a model: everything but the big tensors, and the bytes of the file around both."""
+"""The protobuf of a model but for its big tensors, and the bytes of the file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,13 @@ FILE_LIMIT = (1 << 31) - (1 << 26)
 # several elements share a byte: onnx packs them
 _PACKED = frozenset({"i4", "u4", "i2", "u2", "f4e2m1"})
 # the lowest IR version that knows the element type
-_IR_OF_DTYPE = {"i4": 10, "u4": 10, "i2": 13, "u2": 13, "f4e2m1": 11, "f8e8m0": 12} | {
-    name: 9 for name in ("f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz")
+_IR_OF_DTYPE = {
+    **dict.fromkeys(("f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz"), 9),
+    **dict.fromkeys(("i4", "u4"), 10),
+    "f4e2m1": 11,
+    "f8e8m0": 12,
+    "i2": 13,
+    "u2": 13,
 }
 _ALIGNMENT = 64
 
@@ -42,7 +47,7 @@ class Model:
 
 
 def model_of(graph: OnnxGraph) -> Model:
-    """The model of an ONNX graph, its results' types filled in. Raises ExportError if it does not infer."""
+    """The model of an ONNX graph, all types filled in; ExportError if they do not infer."""
     import onnx
 
     big = {n: a for n, a in graph.initializers.items() if _is_big(a)}
@@ -58,10 +63,10 @@ def model_of(graph: OnnxGraph) -> Model:
     body.node.extend(_node(n, n.outputs[0]) for n in graph.nodes)
     small = ((n, a) for n, a in graph.initializers.items() if n not in big)
     body.initializer.extend(onnx.numpy_helper.from_array(np.asarray(a), n) for n, a in small)
-    body.input.extend(_value_info(n, t) for n, t in graph.inputs)
-    body.output.extend(_value_info(n, t) for n, t in graph.outputs)
+    body.input.extend(value_info(n, t) for n, t in graph.inputs)
+    body.output.extend(value_info(n, t) for n, t in graph.outputs)
     outer = {n for n, _ in (*graph.inputs, *graph.outputs)}
-    body.value_info.extend(_value_info(n, t) for n, t in graph.values.items() if n not in outer)
+    body.value_info.extend(value_info(n, t) for n, t in graph.values.items() if n not in outer)
     model = Model(proto, big)
     _fill_value_info(model)
     return model
@@ -117,7 +122,8 @@ def _function(function: OnnxFunction, opset: int) -> Any:
     )
 
 
-def _value_info(name: str, t: TensorType) -> Any:
+def value_info(name: str, t: TensorType) -> Any:
+    """The ValueInfoProto of a value."""
     import onnx
 
     kind = onnx.helper.np_dtype_to_tensor_dtype(t.dtype)
@@ -137,7 +143,7 @@ def _fill_value_info(model: Model) -> None:
     stripped = onnx.ModelProto()
     stripped.CopyFrom(model.proto)
     stripped.graph.input.extend(
-        _value_info(n, TensorType(a.dtype, a.shape)) for n, a in model.big.items()
+        value_info(n, TensorType(a.dtype, a.shape)) for n, a in model.big.items()
     )
     try:
         found = onnx.shape_inference.infer_shapes(stripped, check_type=True, strict_mode=True)
@@ -153,7 +159,7 @@ def _fill_value_info(model: Model) -> None:
 
 
 def chunks(model: Model) -> Iterator[bytes | memoryview]:
-    """The bytes of the file, the big tensors straight from their arrays; metadata may follow at the end."""
+    """The bytes of the file, big tensors straight from their arrays; metadata may follow."""
     head = _without_graph(model.proto)
     body = model.proto.graph.SerializeToString(deterministic=True)
     tensors = [(_head_of(name, a), a) for name, a in model.big.items()]

@@ -1,4 +1,4 @@
-"""What is to be written, as plain records: nodes, initializers, functions; and the names they need."""
+"""What is to be written, as plain records: nodes, initializers, functions, names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Operand: TypeAlias = "Value | str | None"
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An attribute inside a function that takes its value from the call; `kind` is ONNX's (INTS, INT)."""
+    """An attribute that a function takes from its call; `kind` is ONNX's (INTS, INT)."""
 
     name: str
     kind: str
@@ -33,7 +33,7 @@ class Reference:
 
 @dataclass(slots=True)
 class OnnxNode:
-    """One node to write; `attributes` are int, float, str, tuples of them, an array, or a Reference."""
+    """One node; `attributes` are int, float, str, tuples of them, arrays, References."""
 
     op_type: str
     inputs: list[str]
@@ -69,7 +69,7 @@ class OnnxGraph:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One op to write: its operands (values, or names made on the way), their types, the results' types."""
+    """One op to write: its operands (values, or names made before), and all types."""
 
     op: Op
     operands: tuple[Operand, ...]
@@ -142,7 +142,7 @@ class Emitter:
         self._stored: dict[tuple[Any, ...], str] = {}
 
     def ref(self, operand: Operand) -> str:
-        """The name by which a node says an operand; a parameter becomes an initializer when first used."""
+        """The name of an operand; a parameter becomes an initializer when first used."""
         if operand is None:
             return ""
         if isinstance(operand, str):
@@ -209,7 +209,7 @@ class Emitter:
         return tuple(outputs)
 
     def define(self, wanted: str, name: str) -> None:
-        """Gives the result called `name` the name `wanted`, by Identity where it has one already."""
+        """Gives the result `name` the name `wanted`, by Identity where it has one."""
         node = self._made.pop(name, None)
         if node is None:
             node = OnnxNode("Identity", [name], [name], {})
@@ -248,7 +248,7 @@ class Emitter:
         return self.add("Slice", [x, *bounds])
 
     def pad(self, x: Operand, pairs: Sequence[tuple[int, int]], t: TensorType) -> str:
-        """x padded with zeros by (begin, end) of each axis; x itself where there is nothing to pad."""
+        """x padded with zeros by (begin, end) of each axis, if by any."""
         if not any(map(any, pairs)):
             return self.ref(x)
         pads = self.ints([*(b for b, _ in pairs), *(e for _, e in pairs)], "pads")

@@ -1,4 +1,4 @@
-"""Writes a model to disk: into a folder of its own beside the target, then under its name in one step."""
+"""Writes a model into a folder beside its target, then under its name in one step."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Examine = Callable[[Path], Mapping[str, str]]
 def save(model: Model, path: Path, external_data: bool | None, examine: Examine) -> int:
     """Writes `model` to `path` (and `<path>.data`) if `examine` does not raise; the bytes written.
 
-    Until then an older file stays as it is. Big tensors go to the second file where `external_data` says so, or
-    by default where one file would pass 2 GB.
+    Until then an older file stays as it is. Big tensors go to the second file where `external_data`
+    says so, or by default where one file would pass 2 GB.
     """
     target = _checked(path)
     outside = model.weight_bytes > FILE_LIMIT if external_data is None else external_data
@@ -87,8 +87,7 @@ def _write_all(model: Model, draft: Path, outside: bool) -> None:
 
 
 def _write(file: BinaryIO, parts: Iterable[bytes | memoryview]) -> None:
-    for part in parts:
-        file.write(part)
+    file.writelines(parts)
     _settle(file)
 
 

@@ -20,12 +20,12 @@ _EXCHANGED = frozenset(
 )
 
 
-class LacksOp(Exception):
+class LacksOpError(Exception):
     """onnxruntime has no kernel for an op, or no way to be given one of the element types."""
 
 
 def open_session(source: Model | str, threads: int, optimized_path: str | None = None) -> Run:
-    """A session of a model (its big tensors are not copied) or of a file. Raises LacksOp, ExportError."""
+    """A session of a model (big tensors are not copied) or file; LacksOpError, ExportError."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -44,7 +44,7 @@ def open_session(source: Model | str, threads: int, optimized_path: str | None =
         )
     except Exception as error:
         if type(error).__name__ == "NotImplemented":
-            raise LacksOp(printable(error, 300)) from error
+            raise LacksOpError(printable(error, 300)) from error
         raise ExportError(
             "onnxruntime cannot load the model", got=printable(error, 400), hint="try another opset"
         ) from error

@@ -1,4 +1,4 @@
-"""Ops that ONNX has: written with their name, attributes and operands, at an opset where they mean the same."""
+"""Ops that ONNX has, as they stand, at an opset where they mean the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OWN_FIELDS = frozenset({"n_outputs"})
 
 
 def standard(out: Emitter, site: Site) -> tuple[str, ...]:
-    """The op as it stands. Raises ExportError where the opset has no such op, attribute or operand."""
+    """The op as it stands; ExportError where the opset has no such op or attribute."""
     found = schema_at(site.op.name, out.opset)
     if len(site.operands) > found.max_inputs:
         raise needs_newer(
@@ -105,7 +105,7 @@ def generic(out: Emitter, site: Site) -> tuple[str, ...]:
 
 @cache
 def same_meaning(name: str, a: int, b: int) -> bool:
-    """Whether two versions of an operator differ in the element types that they take, or not at all."""
+    """Whether two versions of an operator differ in element types at most."""
     import onnx
 
     if schema(name, a) is None or schema(name, b) is None:
