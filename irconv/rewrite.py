@@ -80,6 +80,9 @@ class Rewriter:
     _refined: bool = False
     _known: dict[Remark, None] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._limit = 1000 + 50 * len(self.graph)
+
     # -- what rules call -------------------------------------------------------------------------
 
     def emit(self, op: Op, *operands: Value | None, name: str | None = None) -> Value:
@@ -123,7 +126,6 @@ class Rewriter:
 
     def apply(self, rules: Sequence[Rule]) -> None:
         """Tries the rules, in their order, on every node until none fires any more."""
-        self._limit = self.fired.total() + 1000 + 50 * len(self.graph)
         queue = deque(self.graph.nodes)
         queued = set(queue)
         while queue:
@@ -135,7 +137,6 @@ class Rewriter:
                 if not touched.is_erased and touched not in queued:
                     queued.add(touched)
                     queue.append(touched)
-        self._limit = 0
         self.finish()
 
     def finish(self) -> None:
@@ -166,13 +167,16 @@ class Rewriter:
         values = (result,) if isinstance(result, Value) else tuple(result)
         return self._replace(node, values)
 
-    def erase_parameter(self, value: Value, rule_: Rule, heir: Value | None = None) -> None:
-        """Removes a parameter in the name of `rule_`; `heir` takes its uses, if there are any."""
+    def new_round(self) -> None:
+        """Forgets the remarks: what still holds is said again by rules that see every node anew."""
+        self.remarks.clear()
+        self._known.clear()
+
+    def erase_parameter(self, value: Value, rule_: Rule) -> None:
+        """Removes a parameter that nothing uses, in the name of `rule_`."""
         self._rule = rule_
-        if heir is not None:
-            self.graph.replace_uses(value, heir)
         self.graph.remove_parameter(value)
-        self._record([_parameter_ref(value)], [] if heir is None else [_parameter_ref(heir)])
+        self._record([_parameter_ref(value)], [])
 
     # -- bookkeeping -----------------------------------------------------------------------------
 
@@ -203,14 +207,16 @@ class Rewriter:
     def _replace_value(self, old: Value, new: Value) -> None:
         self._check_type(old, new)
         takes_name = new.producer in self._made or new in self._made_parameters
-        if old.is_output:
-            # an output keeps its name; an input, a parameter and another output keep theirs too
-            if new.producer is None or new.is_output:
-                new = self.emit(Identity(), new)
-            takes_name = True
-        self.graph.replace_uses(old, new)
         # a constant where none was can tell its users their sizes
         self._refined |= new.is_parameter
+        if old.is_output:
+            # an output keeps its name; an input, a parameter and another output keep theirs too
+            takes_name = True
+            if new.producer is None or new.is_output:
+                for user, index in old.uses:
+                    self.graph.set_operand(user, index, new)
+                new = self.emit(Identity(), new)
+        self.graph.replace_uses(old, new)
         if takes_name:
             self.graph.swap_names(old, new)
 
@@ -269,7 +275,7 @@ class Rewriter:
         if current is None:
             raise GraphError("an edit outside of a rule")
         self.fired[current.name] += 1
-        if self._limit and self.fired.total() > self._limit:
+        if self.fired.total() > self._limit:
             raise PassError(
                 "the rules do not come to an end",
                 where=f"pass {self.pass_name}, rule {current.name}",

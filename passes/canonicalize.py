@@ -13,10 +13,10 @@ from irconv.passes import identities, normal_forms, reshapes
 from irconv.pipeline import Pass
 from irconv.rewrite import Rewriter, rule
 
-# equal constants are merged up to this size; a large one is hardly ever stored twice
-MERGED_BYTES = 4096
+# constants up to this size are compared by content
+COMPARED_BYTES = 4096
 
-Key: TypeAlias = "tuple[str, str, tuple[int | None, ...]]"
+Key: TypeAlias = "tuple[str, str, tuple[object, ...]]"
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Canonicalize(Pass):
         before = -1
         while rewriter.fired.total() != before:
             before = rewriter.fired.total()
+            rewriter.new_round()
             rewriter.apply(RULES)
-            _merge_constants(graph, rewriter)
             _merge_nodes(graph, rewriter)
         for value in tuple(graph.parameters.values()):
             if not value.is_used:
@@ -51,8 +51,7 @@ def merge_twins(node: Node, rewriter: Rewriter, seen: dict[Key, Node]) -> Sequen
     """The same op on the same operands => the results of the first one."""
     if isinstance(node.op, Identity):
         return None
-    operands = tuple(v.uid if v is not None else None for v in node.operands)
-    key = (node.op.name, attributes_text(node.op), operands)
+    key = (node.op.name, attributes_text(node.op), tuple(map(_identity, node.operands)))
     twin = seen.setdefault(key, node)
     if twin is node:
         return None
@@ -62,23 +61,21 @@ def merge_twins(node: Node, rewriter: Rewriter, seen: dict[Key, Node]) -> Sequen
     return twin.results
 
 
+def _identity(value: Value | None) -> object:
+    """Equal for operands that are the same; free weights are the same only if they are shared."""
+    if value is None or value.array is None or value.trainable:
+        return value and value.uid
+    array = value.array
+    small = array.nbytes <= COMPARED_BYTES
+    return (str(value.type), array.tobytes()) if small else value.uid
+
+
 def _merge_nodes(graph: Graph, rewriter: Rewriter) -> None:
     merge = merge_twins.with_options(seen={})
     # in order: what stands first stays, so that operands stay in front of their users
     for node in graph:
         rewriter.attempt(merge, node)
     rewriter.finish()
-
-
-def _merge_constants(graph: Graph, rewriter: Rewriter) -> None:
-    seen: dict[tuple[str, bytes], Value] = {}
-    for value in tuple(graph.parameters.values()):
-        array = value.array
-        if array is None or value.trainable or value.is_output or array.nbytes > MERGED_BYTES:
-            continue
-        twin = seen.setdefault((str(value.type), array.tobytes()), value)
-        if twin is not value:
-            rewriter.erase_parameter(value, merge_twins, heir=twin)
 
 
 RULES = (

@@ -39,6 +39,7 @@ class Fold(Pass):
         # sizes that become known in one round let the next one fold more
         while rewriter.fired.total() != before:
             before = rewriter.fired.total()
+            rewriter.new_round()
             state = _State(_live(graph), _contents(graph), ledger)
             rules = (fold_constants, fold_shape, fold_reshape_target)
             rewriter.apply([r.with_options(state=state) for r in rules])
@@ -145,7 +146,7 @@ def _growth(node: Node, results: Sequence[TensorType | Array]) -> int:
 @rule()
 def fold_shape(node: Node, rewriter: Rewriter, state: _State) -> Value | None:
     """Shape(x), and what is computed from it, => a constant where the sizes are known."""
-    if node not in state.live or len(node.results) != 1:
+    if node not in state.live or len(node.results) != 1 or _is_name(node):
         return None
     found = state.contents.known(node.result)
     if found is not None:

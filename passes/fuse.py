@@ -73,7 +73,10 @@ def fuse_bias(node: Node, rewriter: Rewriter) -> Value | None:
         reason = refusal(product) or _finished(product)
         if reason is not None:
             return rewriter.declined(product, reason)
-        parameter = rewriter.constant(bias, "b", trainable=other.trainable)
+        if bias is other.array:
+            parameter = other
+        else:
+            parameter = rewriter.constant(bias, "b", trainable=other.trainable)
         if isinstance(product.op, Conv | Gemm):
             op = replace(product.op, beta=1.0) if isinstance(product.op, Gemm) else product.op
             return rewriter.emit(op, *product.operands[:2], parameter)

@@ -29,7 +29,8 @@ _ORDER_KEEPING = (Reshape, Flatten, Squeeze, Unsqueeze, Expand, Tile, Cast)
 def remove_identity(node: Node, rewriter: Rewriter) -> Value | None:
     """Identity(x) => x, except where an output needs a name of its own."""
     x = node.operand(0)
-    if x is not None and node.result.is_output and (x.producer is None or x.is_output):
+    named = node.result.is_output and x is not None and (x.producer is None or x.is_output)
+    if named and not node.result.uses:
         return rewriter.declined(node, "an output needs a name of its own")
     return x
 

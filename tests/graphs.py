@@ -297,13 +297,13 @@ def there_and_back(net: Network) -> None:
 
 
 def twin(net: Network) -> None:
-    """A node a second time."""
+    """A node a second time, and the sum of both."""
     nodes = [i.value.producer for i in net.images if i.value.producer is not None]
     if nodes:
         node: Node = net.pick(*nodes)
         value = net.graph.add_node(node.op, node.operands).results[0]
         item = next(i for i in net.images if i.value.producer is node)
-        net.keep(value, item.bound, item.unit)
+        net.keep(net.add(Add(), item.value, value), 2 * item.bound, item.unit)
 
 
 def padded(net: Network) -> None:

@@ -529,14 +529,17 @@ def test_outputs_that_are_equal_keep_their_names() -> None:
     assert [v.name for v in after.outputs] == ["a", "b", "c"]
 
 
-def test_trainable_parameters_are_never_merged() -> None:
+def test_equal_constants_make_twins_and_equal_free_weights_do_not() -> None:
     text = (
-        f"graph @t(%x: {IMAGE}) -> (%b: {IMAGE}) {{\n"
+        f"graph @t(%x: {IMAGE}) -> (%y: {IMAGE}) {{\n"
         "  param %k: f32[1] = [2.0]\n  param %l: f32[1] = [2.0]\n"
-        f"  %a = Mul(%x, %k) : {IMAGE}\n  %b = Mul(%a, %l) : {IMAGE}\n}}"
+        f"  %a = Mul(%x, %k) : {IMAGE}\n  %b = Mul(%x, %l) : {IMAGE}\n"
+        f"  %y = Add(%a, %b) : {IMAGE}\n}}"
     )
     assert not stage_of(parse(text), "canonicalize").changed
-    assert stage_of(parse(text.replace("param", "const")), "canonicalize").changed
+    after = lower(parse(text.replace("param", "const")), "canonicalize")
+    assert after.node("y").operands == (after.value("a"), after.value("a"))
+    assert list(after.parameters) == ["k"]
 
 
 # -- scale and repetition --------------------------------------------------------------------------
