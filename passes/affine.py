@@ -69,6 +69,18 @@ def after_product(node: Node, affine: Affine) -> tuple[Op, Array, Array] | str:
     return _finite(op, weights * factor, bias * affine.scale + affine.shift, dtype)
 
 
+def after_batchnorm(node: Node, affine: Affine) -> tuple[Array, Array] | str:
+    """(scale, bias) of a BatchNormalization with `affine` done to its result."""
+    scale, bias = node.constant(1), node.constant(2)
+    if scale is None or bias is None:
+        return "its scale and bias are not constant"
+    if node.result.tensor_type.dtype not in _TYPES:
+        return f"its element type is {dtype_name(node.result.tensor_type.dtype)}"
+    shifted = bias.astype(np.float64) * affine.scale + affine.shift
+    found = _finite(node.op, scale * affine.scale, shifted, scale.dtype)
+    return found if isinstance(found, str) else found[1:]
+
+
 def _bias(node: Node, channels: int) -> Array | str:
     """The bias of a product in float64, zeros where it has none."""
     if node.operand(2) is None:

@@ -14,6 +14,7 @@ from irconv.ops.norm import BatchNormalization
 from irconv.passes.affine import (
     Affine,
     affine_of,
+    after_batchnorm,
     after_product,
     before_conv,
     shift_through,
@@ -30,8 +31,9 @@ class FoldBatchnorm(Pass):
     """Folds batch normalization, and constant scales and shifts, into the weights of a convolution.
 
     Into the Conv, ConvTranspose, Gemm or MatMul before it; else into the Conv after it, where no
-    zero padding mixes with the shift. Computed in float64, rounded once. Weights that others share
-    are copied. What has no such neighbour stays as it is.
+    zero padding mixes with the shift. A scale or shift after a batch normalization becomes part of
+    it. Computed in float64, rounded once. Weights that others share are copied. What has no such
+    neighbour stays as it is.
     """
 
     def run(self, graph: Graph, rewriter: Rewriter) -> None:
@@ -68,7 +70,7 @@ def shift_after(node: Node, rewriter: Rewriter) -> Value | None:
 
 def _product(value: Value | None) -> Node | None:
     node = value.producer if value is not None else None
-    known = (Conv, ConvTranspose, Gemm, MatMul)
+    known = (Conv, ConvTranspose, Gemm, MatMul, BatchNormalization)
     return node if node is not None and isinstance(node.op, known) else None
 
 
@@ -94,6 +96,8 @@ def _fold_into(product: Node, affine: Affine, rewriter: Rewriter) -> Value | Non
     reason = sharing(product.result)
     if reason is not None:
         return rewriter.declined(product, reason)
+    if isinstance(product.op, BatchNormalization):
+        return _fold_into_batchnorm(product, affine, rewriter)
     folded = after_product(product, affine)
     if isinstance(folded, str):
         return rewriter.declined(product, folded)
@@ -103,6 +107,22 @@ def _fold_into(product: Node, affine: Affine, rewriter: Rewriter) -> Value | Non
         product.operands[0],
         _parameter(rewriter, "w", weights, product.operands[1]),
         _parameter(rewriter, "b", bias, product.operand(2), like=product.operands[1]),
+    )
+
+
+def _fold_into_batchnorm(node: Node, affine: Affine, rewriter: Rewriter) -> Value | None:
+    """The batch normalization with another scale and bias."""
+    folded = after_batchnorm(node, affine)
+    if isinstance(folded, str):
+        return rewriter.declined(node, folded)
+    x, scale, bias, mean, variance = node.operands
+    return rewriter.emit(
+        node.op,
+        x,
+        _parameter(rewriter, "scale", folded[0], scale),
+        _parameter(rewriter, "bias", folded[1], bias),
+        mean,
+        variance,
     )
 
 
