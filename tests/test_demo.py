@@ -15,6 +15,8 @@ from irconv.cli import app
 from irconv.demo import FORMS, Score, demo_backends, faults
 from irconv.demo_data import load_test_set
 
+README = Path(__file__).parent.parent / "README.md"
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -58,6 +60,21 @@ def test_the_exported_models_are_as_accurate_in_onnxruntime(
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (prob,) = session.run(None, {"image": images.astype(np.float32)})
     assert float(np.mean(prob.argmax(1) == labels)) == pytest.approx(449 / 450)
+
+
+def test_the_readme_shows_what_the_demo_prints(shown: Result, folder: Path) -> None:
+    (block,) = re.findall(
+        r"^\$ make demo\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL
+    )
+    printed = {
+        _shape(line) for line in shown.stdout.replace(str(folder), "irconv-demo").split("\n")
+    }
+    assert [x for x in block.splitlines() if x != "..." and _shape(x) not in printed] == []
+
+
+def _shape(line: str) -> str:
+    """A line without its measured numbers and the space that they take."""
+    return " ".join(re.sub(r"\d+(\.\d+)?(e-\d+)?", "#", line).split())
 
 
 GOOD = Score("as imported", "interpret", 0.9978, 0.0, 1e-6)
