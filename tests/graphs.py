@@ -29,6 +29,7 @@ from irconv.ops.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPo
 from irconv.ops.rearrange import Concat, Gather
 from irconv.ops.shape import Flatten, Reshape, Shape, Squeeze, Transpose, Unsqueeze
 from irconv.ops.slices import Pad, Slice
+from irconv.pipeline import Pass, Stage, lower
 from irconv.types import Array, TensorType
 
 # largest number of units: partial sums stay below 2^24
@@ -415,3 +416,10 @@ def integer_inputs(graph: Graph, seed: int = 0, batch: int = BATCH) -> dict[str,
         )
         for v in graph.inputs
     }
+
+
+def stage_of(graph: Graph, chosen: Pass | str) -> Stage:
+    """What one pass does to a graph."""
+    stages: list[Stage] = []
+    lower(graph, [chosen], stages.append)
+    return stages[0]
