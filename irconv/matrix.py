@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse
 
-from irconv.errors import BudgetError
+from irconv.errors import BudgetError, GraphError
 from irconv.geometry import ConvGeometry
 from irconv.types import Array, MatrixType
 
@@ -45,6 +45,24 @@ def literal_index(geometry: ConvGeometry, transposed: bool = False) -> tuple[Arr
     order = np.lexsort((columns, rows))
     count = geometry.columns if transposed else geometry.rows
     return _csr_index(rows[order], columns[order], weights[order], count)
+
+
+def check_index(kind: MatrixType, indptr: Array, columns: Array, entries: Array) -> None:
+    """Raises GraphError where an index leaves its matrix: compiled kernels do not check bounds."""
+    geometry, tap = kind.geometry, kind.form == "tap"
+    width = prod(geometry.out if kind.transposed else geometry.image) if tap else kind.columns
+    weights = geometry.taps if tap else geometry.free_weights
+    whole = indptr[0] == 0 and indptr[-1] == columns.size and bool(np.all(np.diff(indptr) >= 0))
+    if not (whole and _below(columns, width) and _below(entries, weights)):
+        raise GraphError(
+            "the index of a matrix points outside it",
+            expected=f"columns below {width}, entries below {weights}, indptr from 0 up to their "
+            "number",
+        )
+
+
+def _below(array: Array, limit: int) -> bool:
+    return not array.size or bool(array.min() >= 0 and array.max() < limit)
 
 
 def _csr_index(

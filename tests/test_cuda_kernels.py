@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from irconv import executable
-from irconv.errors import BackendError, GraphError
+from irconv.errors import GraphError
 from irconv.graph import Graph
 from irconv.interpret import interpret
 from irconv.ops import activation as act
@@ -128,16 +128,6 @@ def test_the_matrix_is_executed_from_its_index(form: str) -> None:
     after = cuda(lowered).run(inputs)["y"]
     assert not np.array_equal(before, after)
     assert np.array_equal(after, interpret(lowered, inputs)["y"])
-
-
-def test_an_index_that_leaves_the_matrix_is_refused() -> None:
-    lowered = lower(layer("1d")[0], "conv_matrix")
-    node = next(n for n in lowered if n.op.name == "ConvMatrix")
-    columns = node.constant(2)
-    assert columns is not None
-    lowered.set_operand(node, 2, lowered.add_parameter("wrong", columns + np.int32(1000)))
-    with pytest.raises(BackendError, match="points outside"):
-        cuda(lowered)
 
 
 def test_a_pooled_convolution_has_no_buffer_before_the_pool() -> None:

@@ -12,6 +12,7 @@ from irconv.graph import Graph
 from irconv.ops.activation import Relu
 from irconv.ops.conv import Conv
 from irconv.ops.elementwise import Add
+from irconv.pipeline import lower
 from irconv.types import TensorType
 from irconv.verify import verify
 
@@ -93,3 +94,18 @@ def test_a_broken_graph_is_refused(
     lines = (caught.value.listing or "").splitlines()
     place = next(i for i, line in enumerate(lines) if line.strip().startswith("^"))
     assert lines[place - 1].strip().startswith(marked)
+
+
+@pytest.mark.parametrize(("operand", "entry"), [("indptr", 99), ("columns", -1), ("entries", 4)])
+def test_an_index_that_leaves_its_matrix_is_refused(operand: str, entry: int) -> None:
+    graph = Graph("net")
+    x = graph.add_input("x", TensorType("f32", (1, 1, 3, 3)))
+    w = graph.add_parameter("w", np.ones((1, 1, 2, 2), np.float32))
+    graph.set_outputs([graph.add_node(Conv((2, 2)), [x, w], ["y"]).result])
+    lowered = lower(graph, "conv_matrix")
+    value = lowered.value(f"y.{operand}")
+    array = np.array(value.array)
+    array[1] = entry
+    value.array = array
+    with pytest.raises(VerifyError, match="the index of a matrix points outside it"):
+        verify(lowered)

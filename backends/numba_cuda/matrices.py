@@ -36,8 +36,7 @@ from irconv.backends.numba_cuda.slots import (
     W_GROUP,
     W_MEMBER,
 )
-from irconv.errors import BackendError, printable
-from irconv.graph import Node, Value
+from irconv.graph import Node
 from irconv.ops.sparse import ConvMatrix, SparseMatMul
 from irconv.types import MatrixType
 
@@ -110,7 +109,6 @@ def bind_sparse(node: Node) -> Bound:
     index = [required(maker, place) for place in (1, 2, 3)]
     if any(value.array is None for value in index):
         return _NOT_FIXED
-    check_index(kind, index, node.name)
 
     x, bias, residual = required(node, 1), node.operand(2), node.operand(3)
     numbers = _matrix_numbers(kind) | {
@@ -148,28 +146,6 @@ def _matrix_numbers(kind: MatrixType) -> Numbers:
         slots.ALL_ROWS: kind.rows,
         slots.ALL_COLUMNS: kind.columns,
     }
-
-
-def check_index(kind: MatrixType, index: list[Value], name: str) -> None:
-    """Raises BackendError where an index leaves the matrix: kernels do not check bounds."""
-    indptr, columns, entries = (value.array for value in index)
-    assert indptr is not None
-    assert columns is not None
-    assert entries is not None
-    geometry, tap = kind.geometry, kind.form == "tap"
-    width = kind.columns if not tap else prod(geometry.out if kind.transposed else geometry.image)
-    weights = geometry.taps if tap else geometry.free_weights
-    whole = indptr[0] == 0 and indptr[-1] == columns.size and bool(np.all(np.diff(indptr) >= 0))
-    if not (whole and _below(columns, width) and _below(entries, weights)):
-        raise BackendError(
-            "the index of a matrix points outside it",
-            where=f"%{printable(name)}",
-            expected=f"columns below {width}, entries below {weights}",
-        )
-
-
-def _below(array: Any, limit: int) -> bool:
-    return not array.size or bool(array.min() >= 0 and array.max() < limit)
 
 
 BINDERS: dict[type, Binder] = {ConvMatrix: bind_matrix, SparseMatMul: bind_sparse}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from irconv.dim import Dim
 from irconv.errors import GraphError
 from irconv.geometry import ConvGeometry
-from irconv.matrix import SharedMatrix
+from irconv.matrix import SharedMatrix, check_index
 from irconv.op import (
     Cost,
     Op,
@@ -92,6 +92,9 @@ class ConvMatrix(Windowed):
             raise GraphError(
                 "ConvMatrix: the index is not int32", got=f"{indptr}, {columns}, {entries}"
             )
+        index = [array for array in constants[1:] if array is not None]
+        if len(index) == 3:
+            check_index(found, *index)
         return (found,)
 
     def run(self, arrays: Sequence[Any | None]) -> tuple[Any, ...]:
