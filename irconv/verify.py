@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import networkx as nx
 
 from irconv.dim import symbols_of
-from irconv.errors import GraphError, VerifyError, printable
+from irconv.errors import BudgetError, GraphError, VerifyError, printable
 from irconv.graph import Graph, Node, Value, infer
 from irconv.listing import header, node_line, parameter_line, ref
 from irconv.op import check_count
@@ -19,25 +19,25 @@ def verify(graph: Graph) -> None:
     defined: set[Value] = set(graph.inputs)
     names: set[str] = set()
     for value in graph.inputs:
-        _check_name(graph, value, names, header(graph))
+        _check_name(graph, value, names)
     for value in graph.parameters.values():
-        _check_name(graph, value, names, parameter_line(value))
+        _check_name(graph, value, names)
         if value.array is not None and type_of(value.array) != value.type:
-            raise _error(graph, parameter_line(value), "the array is not of its type", value.type)
+            raise _error(graph, value, "the array is not of its type", value.type)
         defined.add(value)
     for node in graph:
         _check_node(graph, node, defined)
         for value in node.results:
-            _check_name(graph, value, names, node_line(node))
+            _check_name(graph, value, names)
             defined.add(value)
     for value in graph.outputs:
         if value not in defined:
-            raise _error(graph, header(graph), f"output {ref(value)} is not produced by this graph")
+            raise _error(graph, None, f"output {ref(value)} is not produced by this graph")
 
 
-def _check_name(graph: Graph, value: Value, names: set[str], line: str) -> None:
+def _check_name(graph: Graph, value: Value, names: set[str]) -> None:
     if value.name in names or graph.value(value.name) is not value:
-        raise _error(graph, line, f"{ref(value)} is defined twice")
+        raise _error(graph, value.producer or value, f"{ref(value)} is defined twice")
     names.add(value.name)
 
 
@@ -46,21 +46,19 @@ def _check_node(graph: Graph, node: Node, defined: set[Value]) -> None:
         if value is None:
             continue
         if value not in defined:
-            raise _error(graph, node_line(node), _undefined(graph, node, value))
+            raise _error(graph, node, _undefined(graph, node, value))
         if (node, index) not in value._uses:
-            raise _error(graph, node_line(node), f"the use of {ref(value)} is not recorded")
+            raise _error(graph, node, f"the use of {ref(value)} is not recorded")
     try:
         check_count(node.op, [v is not None for v in node.operands])
         types = infer(node.op, node.operands, [v.name for v in node.results])
-    except GraphError as error:
-        raise _error(graph, node_line(node), str(error)) from error
+    except (GraphError, BudgetError) as error:
+        raise _error(graph, node, str(error)) from error
     if len(types) != len(node.results):
-        raise _error(graph, node_line(node), "the number of results differs", len(types))
+        raise _error(graph, node, "the number of results differs", len(types))
     for value, found in zip(node.results, types, strict=True):
         if not fits(found, value.type, f"?{value.name}."):
-            raise _error(
-                graph, node_line(node), f"the type of {ref(value)} is wrong", found, value.type
-            )
+            raise _error(graph, node, f"the type of {ref(value)} is wrong", found, value.type)
 
 
 def fits(inferred: Type, declared: Type, fresh: str) -> bool:
@@ -96,25 +94,35 @@ def _cycle(graph: Graph) -> list[str]:
 
 
 def _error(
-    graph: Graph, line: str, what: str, expected: object = None, got: object = None
+    graph: Graph,
+    guilty: Node | Value | None,
+    what: str,
+    expected: object = None,
+    got: object = None,
 ) -> VerifyError:
     return VerifyError(
         what,
         where=f"graph @{printable(graph.name)}",
         expected=expected,
         got=got,
-        listing="\n".join(_marked(graph, line)),
+        listing="\n".join(_marked(graph, guilty)),
     )
 
 
-def _marked(graph: Graph, guilty: str, around: int = 3) -> Iterator[str]:
-    """The lines around the guilty one, with a mark under it."""
-    lines = [header(graph), *(f"  {parameter_line(v)}" for v in graph.parameters.values())]
-    lines += [f"  {node_line(n)}" for n in graph]
-    place = next((i for i, text in enumerate(lines) if text.strip() == guilty), 0)
+def _marked(graph: Graph, guilty: Node | Value | None, around: int = 3) -> Iterator[str]:
+    """The lines around that of the guilty node or parameter (or the header), with a mark."""
+    things: list[Node | Value | None] = [None, *graph.parameters.values(), *graph]
+    place = things.index(guilty) if guilty in things else 0
     if place > around:
         yield "  ..."
-    for i in range(max(0, place - around), min(len(lines), place + around + 1)):
-        yield lines[i]
+    for i in range(max(0, place - around), min(len(things), place + around + 1)):
+        line = _line(graph, things[i])
+        yield line
         if i == place:
-            yield "  " + "^" * min(60, max(1, len(lines[i].strip())))
+            yield "  " + "^" * min(60, len(line.strip()))
+
+
+def _line(graph: Graph, thing: Node | Value | None) -> str:
+    if thing is None:
+        return header(graph)
+    return f"  {node_line(thing) if isinstance(thing, Node) else parameter_line(thing)}"

@@ -67,6 +67,12 @@ class Col2Im(Op):
     pads: tuple[int, ...] = ()
     dilations: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        # what is all ones or zeros is absent: there is one way to say it
+        for key, fill in (("strides", 1), ("pads", 0), ("dilations", 1)):
+            if all(v == fill for v in getattr(self, key)):
+                object.__setattr__(self, key, ())
+
     def window(self, block: Iterable[int]) -> Windowed:
         """The window that slides over the image."""
         return Windowed(tuple(map(int, block)), self.strides, self.pads, self.dilations)
