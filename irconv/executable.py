@@ -10,16 +10,21 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import index
 from typing import Any, get_args
 
 from irconv.backend import Backend, Options, Precision, Program, find_backend
-from irconv.errors import BackendError
-from irconv.graph import Graph
+from irconv.dim import symbol
+from irconv.errors import BackendError, IrconvError, printable
+from irconv.graph import Graph, Value
 from irconv.inputs import bind_symbols, check_inputs
-from irconv.pipeline import Pipeline, Stage, lower, pipeline_text
+from irconv.interpret import content
+from irconv.listing import parameter_line
+from irconv.pipeline import Pipeline, Stage, lower, parse_pipeline, pipeline_text
 from irconv.report import Report
 from irconv.rewrite import Remark
 from irconv.specialize import specialize
+from irconv.text import parse
 from irconv.types import Array, TensorType
 from irconv.verify import verify
 
@@ -45,17 +50,40 @@ def compile(  # noqa: A001 - the public name, as in torch.compile
         raise BackendError(
             "unknown precision", expected=" or ".join(get_args(Precision)), got=precision
         )
-    count = available_cores() if threads is None else threads
-    if count < 1:
-        raise BackendError("wrong number of threads", expected="at least 1", got=count)
+    count = available_cores() if threads is None else _count(threads)
     found = find_backend(backend)
     text = found.default_pipeline if pipeline is None else pipeline
-    passes: Pipeline = text if not isinstance(text, str) else pipeline_text(text)
+    passes: Pipeline = pipeline_text(text) if isinstance(text, str) else parse_pipeline(text)
     verify(graph)
+    for value in graph.parameters.values():
+        content(value)
+    _check_symbols(graph)
     executable = Executable(graph, found, passes, Options(precision, count, tune))
     if not graph.symbols():
         executable.prepare({})
     return executable
+
+
+def _count(threads: int) -> int:
+    try:
+        count = index(threads)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise BackendError(
+            "wrong number of threads", expected="an integer, at least 1", got=printable(threads)
+        )
+    return count
+
+
+def _check_symbols(graph: Graph) -> None:
+    sizes = {d for value in graph.inputs for d in value.shape}
+    for name in graph.symbols():
+        if symbol(name) not in sizes:
+            raise BackendError(
+                f"the size {printable(name)} is no size of an input by itself",
+                got=", ".join(f"%{printable(v.name)}: {v.type}" for v in graph.inputs),
+            )
 
 
 def available_cores() -> int:
@@ -67,21 +95,21 @@ class Executable:
     """A model compiled for one backend; made by `compile`. Several threads may call it at once.
 
     `exe(x)` takes arrays in the graph's order and returns a tuple; `exe.run({"x": x})` takes and
-    returns a dict by name. It pickles by its graph and options and is compiled anew where it is
-    loaded.
+    returns a dict by name. It keeps a graph of its own: later changes of the one that was compiled
+    do not reach it. It pickles by its graph and options and is compiled anew where it is loaded.
     """
 
     def __init__(
         self, graph: Graph, backend: Backend, pipeline: Pipeline, options: Options
     ) -> None:
-        self._graph: Graph | None = graph
-        self._inputs = graph.inputs
+        self._graph: Graph | None = graph.copy()
+        self._inputs = tuple(Value(v.name, v.type) for v in graph.inputs)
         self._output_names = tuple(v.name for v in graph.outputs)
         self._backend = backend
         self._pipeline = pipeline
         self._options = options
         self._programs: OrderedDict[tuple[tuple[str, int], ...], Program] = OrderedDict()
-        self._lock = threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}
         self.outputs: dict[str, TensorType] = {v.name: v.tensor_type for v in graph.outputs}
         self.inputs: dict[str, TensorType] = {v.name: v.tensor_type for v in graph.inputs}
 
@@ -97,6 +125,11 @@ class Executable:
         """The outputs by name, from the inputs by name."""
         results = self._execute(check_inputs(self._inputs, inputs))
         return dict(zip(self._output_names, results, strict=True))
+
+    @property
+    def _lock(self) -> threading.Lock:
+        # of this process: a lock that a thread held at a fork is held for ever in the child
+        return self._locks.setdefault(os.getpid(), threading.Lock())
 
     def prepare(self, sizes: Mapping[str, int]) -> Program:
         """The program for these sizes of the graph's symbols, compiled if it is not there yet."""
@@ -116,13 +149,11 @@ class Executable:
         this.
         """
         self._graph = None
-        for value in self._inputs:
-            value._uses.clear()
 
     @property
     def report(self) -> Report:
         """The report of the program used last (of one compiled for sizes 1, if none was called
-        yet).
+        yet). Raises BackendError where the model cannot be compiled for sizes 1.
         """
         return self._latest().report
 
@@ -136,7 +167,12 @@ class Executable:
             if self._programs:
                 return next(reversed(self._programs.values()))
         names = self._graph.symbols() if self._graph is not None else ()
-        return self.prepare(dict.fromkeys(names, 1))
+        try:
+            return self.prepare(dict.fromkeys(names, 1))
+        except IrconvError as error:
+            raise BackendError(
+                "nothing is compiled yet", got=f"for sizes 1: {error}", hint="call it once"
+            ) from error
 
     def _execute(self, arrays: Sequence[Array]) -> list[Array]:
         return self.prepare(bind_symbols(self._inputs, arrays))(arrays)
@@ -165,16 +201,20 @@ class Executable:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._graph is None:
             raise BackendError("an Executable whose graph was released cannot be pickled")
-        o = self._options
-        arguments = (
-            self._graph,
-            self._backend.name,
-            self._pipeline,
-            o.precision,
-            o.threads,
-            o.tune,
-        )
-        return (compile, arguments)
+        big = {
+            v.digest: v.array
+            for v in self._graph.parameters.values()
+            if f"#{v.digest}" in parameter_line(v)
+        }
+        return (_loaded, (str(self._graph), big, self._backend.name, self._pipeline, self._options))
 
     def __repr__(self) -> str:
         return f"<Executable {self._backend.name}: {self.inputs} -> {self.outputs}>"
+
+
+def _loaded(
+    text: str, big: Mapping[str, Array], backend: str, pipeline: Pipeline, options: Options
+) -> Executable:
+    """What was pickled: a graph as its listing, since pickle would recurse along its nodes."""
+    graph = parse(text, big)
+    return compile(graph, backend, pipeline, options.precision, options.threads, options.tune)

@@ -11,7 +11,7 @@ from irconv.dim import Dim, Expr, substitute
 from irconv.errors import InputError, printable
 from irconv.graph import Value
 from irconv.registry import nearest
-from irconv.types import Array, TensorType, dtype_name
+from irconv.types import AnyDType, Array, TensorType, dtype_name
 
 
 def check_inputs(
@@ -20,9 +20,9 @@ def check_inputs(
     """The arrays in the order of `declared`, C-contiguous, in native byte order, of the declared
     types.
 
-    Accepts what NumPy would convert without loss (lists, other integer widths, float64 that float32
-    holds exactly is NOT taken: a dtype must be the declared one unless it casts safely). Raises
-    InputError.
+    Accepts what NumPy converts without loss, by dtype: other byte orders, narrower integers and
+    floats; never float64 for float32. Python's own numbers, and lists of them, have no dtype: they
+    are taken where they fit. Raises InputError.
     """
     named = _by_name(declared, given)
     arrays = [_array(value, named[value.name]) for value in declared]
@@ -69,16 +69,15 @@ def _array(value: Value, given: Any) -> Array:
         raise InputError(
             "wrong shape", where=where, expected=list_text(declared.shape), got=list(array.shape)
         )
-    return np.ascontiguousarray(array).reshape(array.shape)
+    # compiled code reads whole aligned elements
+    return np.require(array, requirements=("C", "A")).reshape(array.shape)
 
 
 def _cast(array: Array, given: Any, declared: TensorType, where: str) -> Array:
-    # Python's numbers have no dtype of their own; arrays are cast only where nothing is lost
-    safe = array.dtype != object and (
-        np.can_cast(array.dtype, declared.dtype, "safe")
-        or (not hasattr(given, "dtype") and np.can_cast(array.dtype, declared.dtype, "same_kind"))
-    )
-    if not safe:
+    if array.dtype != object and np.can_cast(array.dtype, declared.dtype, "safe"):
+        return array.astype(declared.dtype)
+    cast = None if hasattr(given, "dtype") else _fitting(array, declared.dtype)
+    if cast is None:
         raise InputError(
             "wrong element type",
             where=where,
@@ -86,7 +85,20 @@ def _cast(array: Array, given: Any, declared: TensorType, where: str) -> Array:
             got=str(array.dtype),
             hint=f"use .astype({declared.dtype.name!r}) if losing precision is what you want",
         )
-    return array.astype(declared.dtype)
+    return cast
+
+
+def _fitting(array: Array, dtype: AnyDType) -> Array | None:
+    """An array made of Python's numbers as `dtype`: integers exact, floats rounded; else None."""
+    if array.dtype.kind not in "iuf" or dtype.kind == "b":
+        return None
+    with np.errstate(all="ignore"):
+        cast = array.astype(dtype)
+        if dtype.kind in "fc":
+            fits = np.isfinite(cast) == np.isfinite(array)
+        else:
+            fits = cast.astype(array.dtype) == array
+    return cast if fits.all() and (array.dtype.kind != "f" or dtype.kind in "fcV") else None
 
 
 def list_text(shape: Sequence[Dim]) -> str:

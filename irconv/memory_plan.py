@@ -4,12 +4,12 @@ alive.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from irconv.dim import known
-from irconv.graph import Graph, Value
-from irconv.types import TensorType
+from irconv.graph import Graph, Node, Value
+from irconv.types import MatrixType, TensorType
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 
@@ -37,15 +37,14 @@ def lifetimes(graph: Graph, views: Mapping[Value, Value] | None = None) -> list[
 
     `views` maps a value that is only another view of a buffer (a reshape) to the value that owns
     it: the owner lives as long as its views. A view of an input, a parameter or an output needs no
-    room.
+    room. What a matrix is made of lives as long as the matrix.
     """
     views = views or {}
     first: dict[Value, int] = {}
     last: dict[Value, int] = {}
     for place, node in enumerate(graph):
-        for value in node.operands:
-            if value is not None:
-                last[views.get(value, value)] = place
+        for value in _read(node):
+            last[views.get(value, value)] = place
         for value in node.results:
             owner = views.get(value, value)
             first.setdefault(owner, place)
@@ -59,6 +58,15 @@ def lifetimes(graph: Graph, views: Mapping[Value, Value] | None = None) -> list[
         and v.producer is not None
         and v not in outputs
     ]
+
+
+def _read(node: Node) -> Iterator[Value]:
+    """The values that running `node` reads; those of a matrix are what its product reads."""
+    for value in node.operands:
+        if value is not None:
+            yield value
+            if isinstance(value.type, MatrixType) and value.producer is not None:
+                yield from _read(value.producer)
 
 
 def plan_memory(buffers: Iterable[Lifetime], alignment: int = ALIGNMENT) -> MemoryPlan:

@@ -3,39 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from irconv.backend import Options
 from irconv.backends.numba_cpu.binders import BINDERS
-from irconv.backends.numba_cpu.binders.layout import VIEWS
+from irconv.backends.numba_cpu.binders.kind import shape_of
 from irconv.backends.numba_cpu.launch import Launch, Status
-from irconv.backends.numba_cpu.program import STATUS_BYTES, CpuProgram, Patch, Place, Segment
+from irconv.backends.numba_cpu.program import (
+    STATUS_BYTES,
+    Call,
+    CpuProgram,
+    Patch,
+    Place,
+    Segment,
+    Slot,
+)
+from irconv.backends.numba_cpu.views import find_views
 from irconv.dim import known
+from irconv.errors import BackendError, printable
 from irconv.graph import Graph, Node, Value
+from irconv.interpret import content
 from irconv.memory_plan import ALIGNMENT, lifetimes, plan_memory
+from irconv.op import Op
+from irconv.ops.rearrange import Concat, Gather
+from irconv.ops.slices import Pad
 from irconv.ops.sparse import ConvMatrix
 from irconv.report import OP_RUN, Memory, NodeReport, Report, node_report
-from irconv.types import Array
+from irconv.types import Array, MatrixType, TensorType
+
+# ops whose kernels take operands and results without elements
+ANY_SIZE: tuple[type[Op], ...] = (Concat, Gather, Pad)
 
 
 def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
-    """The program of `graph`."""
-    views = _views(graph)
-    bound = {n: _bind(n, n in views.copied, options.threads) for n in graph if n not in views.free}
-    places, arena, scratch = _places(graph, views.owners, bound.values())
-    table = _Table(places, scratch)
+    """The program of `graph`; raises BackendError where a size depends on what is computed."""
+    _check_sizes(graph)
+    views = find_views(graph)
+    bound = {n: _bind(n, options.threads) for n in graph if n not in views.free}
+    layout = _lay_out(graph, views.owners, bound.values())
+    table = _Table(layout, views.owners)
     for node in graph:
         if node in bound:
             table.add(node, bound[node])
+    copies = tuple((i, table.slot(graph.outputs[i])) for i in layout.copied)
+    table.lines += [f"copy(output[{i}], {slot.place})" for i, slot in copies]
     nodes = tuple(_node_report(node, bound.get(node), node in bound) for node in graph)
-    memory = Memory(
-        arena=arena,
-        scratch=max((n.scratch_bytes for n in nodes), default=0),
-        weights=sum(a.nbytes for a in table.constants),
-        outputs=sum(known(v.tensor_type.nbytes) for v in graph.outputs),
-    )
     notes = ("tune: there is one kernel for each node yet",) if options.tune else ()
     report = Report(
         "numba_cpu",
@@ -44,107 +58,113 @@ def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
         options.threads,
         (),
         nodes,
-        memory,
+        Memory(
+            arena=layout.scratch,
+            scratch=layout.arena_bytes - layout.scratch,
+            weights=sum(a.nbytes for a in table.constants),
+            outputs=sum(known(v.tensor_type.nbytes) for v in graph.outputs),
+        ),
         0.0,
         notes=notes,
     )
     return CpuProgram(
-        inputs=tuple(v.tensor_type for v in graph.inputs),
-        outputs=tuple(v.tensor_type for v in graph.outputs),
-        places=places,
+        outputs=tuple(
+            Slot(Place("output", i), v.tensor_type.dtype, shape_of(v))
+            for i, v in enumerate(graph.outputs)
+        ),
+        copies=copies,
         constants=table.constants,
         table=table.words(),
         segments=table.segments(),
         patches=table.patches,
-        arena_bytes=arena,
+        arena_bytes=layout.arena_bytes,
         threads=options.threads,
         report=report,
         source=table.text(),
     )
 
 
-@dataclass(frozen=True)
-class _Views:
-    """Which values are other views of a buffer, and what that spares.
+def _check_sizes(graph: Graph) -> None:
+    for value in graph.values:
+        if isinstance(value.type, TensorType) and not value.type.is_static:
+            raise BackendError(
+                "a size is not known before the run",
+                where=f"%{printable(value.name)}",
+                got=value.type,
+                hint="irconv.interpret runs such a graph",
+            )
 
-    `owners`: value -> the value whose buffer it shares; `free`: nodes that need no step;
-    `copied`: view ops that must copy all the same.
+
+def _bind(node: Node, threads: int) -> list[Launch] | None:
+    """The launches of a node; None where `Op.run` runs it."""
+    binder = BINDERS.get(type(node.op))
+    if binder is None:
+        return None
+    if not isinstance(node.op, ANY_SIZE):
+        if all(0 in shape_of(v) for v in node.results):
+            return []
+        if any(v is not None and _is_empty(v) for v in node.operands):
+            return None  # a sum of nothing
+    return binder(node, threads)
+
+
+def _is_empty(value: Value) -> bool:
+    return isinstance(value.type, TensorType) and 0 in shape_of(value)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where each value is; where the scratch begins in the arena, and the arena's bytes.
+
+    `copied`: numbers of the outputs that are copied in the end.
     """
 
-    owners: dict[Value, Value] = field(default_factory=dict)
-    free: set[Node] = field(default_factory=set)
-    copied: set[Node] = field(default_factory=set)
+    places: dict[Value, Place]
+    scratch: int
+    arena_bytes: int
+    copied: list[int]
 
 
-def _views(graph: Graph) -> _Views:
-    views = _Views()
-    taken: set[Value] = {v for v in graph.outputs if v.producer and not _is_view(v.producer)}
-    for node in graph:
-        if isinstance(node.op, ConvMatrix):
-            views.free.add(node)
-        if not _is_view(node):
-            continue
-        x = node.operands[0]
-        assert x is not None
-        owner = views.owners.get(x, x)
-        if node.result.is_output and (owner.producer is None or owner in taken):
-            views.copied.add(node)
-            continue
-        if node.result.is_output:
-            taken.add(owner)
-        views.owners[node.result] = owner
-        views.free.add(node)
-    return views
-
-
-def _is_view(node: Node) -> bool:
-    return isinstance(node.op, VIEWS)
-
-
-def _bind(node: Node, copied: bool, threads: int) -> list[Launch] | None:
-    binder = BINDERS.get(type(node.op))
-    return binder(node, threads) if binder is not None else None
-
-
-def _places(
+def _lay_out(
     graph: Graph, owners: dict[Value, Value], bound: Iterable[list[Launch] | None]
-) -> tuple[dict[Value, Place], int, int]:
-    """Where each value is, the bytes of the arena, and where the scratch begins in it."""
+) -> _Layout:
     places = {v: Place("input", i) for i, v in enumerate(graph.inputs)}
+    copied = []
     for i, value in enumerate(graph.outputs):
-        if value.producer is not None:
-            places[owners.get(value, value)] = Place("output", i)
+        owner = owners.get(value, value)
+        if owner.producer is None or owner in places:
+            copied.append(i)
+        else:
+            places[owner] = Place("output", i)
     plan = plan_memory(lifetimes(graph, owners))
     for value, offset in plan.offsets.items():
         places[value] = Place("arena", STATUS_BYTES + offset)
-    for value, owner in owners.items():
-        if owner in places:
-            places[value] = places[owner]
     needs = [launch.step.scratch_bytes for launches in bound for launch in launches or []]
     scratch = STATUS_BYTES + plan.size
     room = -(-max(needs, default=0) // ALIGNMENT) * ALIGNMENT
-    return places, scratch + room, scratch
+    return _Layout(places, scratch, scratch + room, copied)
 
 
 class _Table:
     """The rows of all steps, the patches of their addresses, and the constants they read."""
 
-    def __init__(self, places: dict[Value, Place], scratch: int) -> None:
-        self.places = places
-        self.scratch = Place("arena", scratch)
+    def __init__(self, layout: _Layout, owners: dict[Value, Value]) -> None:
+        self.layout = layout
+        self.owners = owners
         self.rows: list[Array] = []
         self.length = 0
-        self.starts: list[int | Node] = []
+        self.starts: list[int | Call] = []
         self.constants: list[Array] = []
         self.patches: list[Patch] = []
         self.lines: list[str] = []
         self._numbers: dict[int, int] = {}
-        self._names: dict[Value, str] = {}
+        self._given: list[Array] = []  # kept, so that no id is given twice
 
     def add(self, node: Node, launches: list[Launch] | None) -> None:
         if launches is None:
-            self.starts.append(node)
-            self.lines.append(f"Op.run {node.op.name}({self._shown(node.operands)})")
+            call = self._call(node)
+            self.starts.append(call)
+            self.lines.append(_call_line(call))
         for launch in launches or []:
             self._launch(node, launch)
 
@@ -156,9 +176,10 @@ class _Table:
             if place is not None:
                 offset = launch.offsets.get(word, 0)
                 self.patches.append(Patch(self.length + word, place, offset))
-                sources.append(f"{place.kind}[{place.index + offset}]")
+                sources.append(f"{place}+{offset}" if offset else str(place))
         if launch.scratch_place is not None:
-            self.patches.append(Patch(self.length + launch.scratch_place, self.scratch))
+            place = Place("arena", self.layout.scratch)
+            self.patches.append(Patch(self.length + launch.scratch_place, place))
         self.starts.append(self.length)
         self.rows.append(row)
         self.length += len(row)
@@ -166,22 +187,41 @@ class _Table:
         self.lines.append(f"{launch.step.name}({', '.join(sources)}) : {results}")
 
     def _place(self, given: Value | Array | Status) -> Place | None:
+        """None for an array without elements: address 0."""
         if isinstance(given, Status):
             return Place("arena", 0)
         if isinstance(given, Value):
-            if given.array is None:
-                return self.places[given]
-            given = given.array
-        if not given.size:
-            return None
-        if id(given) not in self._numbers:
-            self._numbers[id(given)] = len(self.constants)
-            self.constants.append(given)
-        return Place("constant", self._numbers[id(given)])
+            given = self.owners.get(given, given)
+            if not given.is_parameter:
+                return self.layout.places[given]
+            given = content(given)
+        return self._constant(given) if given.size else None
 
-    def _shown(self, values: Iterable[Value | None]) -> str:
-        places = [self.places.get(v) if v is not None else None for v in values]
-        return ", ".join(f"{p.kind}[{p.index}]" if p else "_" for p in places)
+    def _constant(self, array: Array) -> Place:
+        if id(array) not in self._numbers:
+            self._numbers[id(array)] = len(self.constants)
+            self._given.append(array)
+            self.constants.append(np.ascontiguousarray(array))
+        return Place("constant", self._numbers[id(array)])
+
+    def slot(self, value: Value) -> Slot:
+        """A dense value as `Op.run` needs it."""
+        owner = self.owners.get(value, value)
+        if owner.is_parameter:
+            place = self._constant(content(owner))
+        else:
+            place = self.layout.places[owner]
+        return Slot(place, value.tensor_type.dtype, shape_of(value))
+
+    def _call(self, node: Node) -> Call:
+        operands = tuple(self._operand(v) if v is not None else None for v in node.operands)
+        results = (v for v in node.results if isinstance(v.type, TensorType))
+        return Call(node.name, node.op, operands, tuple(self.slot(v) for v in results))
+
+    def _operand(self, value: Value) -> Slot | Call:
+        if isinstance(value.type, MatrixType) and value.producer is not None:
+            return self._call(value.producer)
+        return self.slot(value)
 
     def words(self) -> Array:
         return np.concatenate(self.rows) if self.rows else np.zeros(0, np.int64)
@@ -204,6 +244,16 @@ class _Table:
         """One line for each step: kernel, the places it reads and writes, the result's type."""
         width = len(str(len(self.lines)))
         return "\n".join(f"{i:>{width}}  {line}" for i, line in enumerate(self.lines))
+
+
+def _call_line(call: Call) -> str:
+    return f"{OP_RUN} {call.op.name}({', '.join(map(_shown, (*call.results, *call.operands)))})"
+
+
+def _shown(given: Slot | Call | None) -> str:
+    if isinstance(given, Call):
+        return _call_line(given)
+    return "_" if given is None else str(given.place)
 
 
 def _node_report(node: Node, launches: list[Launch] | None, runs: bool) -> NodeReport:

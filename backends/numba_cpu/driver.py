@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from irconv.backends.numba_cpu.pointers import at, call
 from irconv.types import Array
 
 SPINS = 1 << 14  # some 100 us; after this a waiting thread yields its core at each look
+ARRIVED, GIVEN_UP = 0, 1  # the words that the parts of a run share
 
 _ENTRY = ctypes.CFUNCTYPE(None, *(ctypes.c_void_p,) * 2, *(ctypes.c_int64,) * 3, ctypes.c_void_p)
 
@@ -60,7 +63,10 @@ def _yield_core(typing: Any) -> Any:
 
 
 def drive(table: Any, starts: Any, count: Any, part: Any, parts: Any, counter: Any) -> None:
-    """Runs steps 0 .. count of the table as `part` of `parts`; all parts meet after each step."""
+    """Runs steps 0 .. count of the table as `part` of `parts`; all parts meet after each step.
+
+    A run that is given up, because a part could not be started, ends where it waits.
+    """
     for i in range(count):
         step = at(table, starts[i])
         call(step[0], step, table, part, parts)
@@ -70,29 +76,36 @@ def drive(table: Any, starts: Any, count: Any, part: Any, parts: Any, counter: A
             while _count(counter) < (i + 1) * parts:
                 spins += 1
                 if spins > SPINS:
+                    if _count(at(counter, GIVEN_UP)) != 0:
+                        return
                     _yield_core()
 
 
-def _code() -> int:
+@cache
+def _entry() -> Callable[..., None]:
     words = types.CPointer(types.int64)
     whole = types.int64
-    return native.compiled(drive, (words, words, whole, whole, whole, words))
+    return _ENTRY(native.compiled(drive, (words, words, whole, whole, whole, words)))
 
 
 @dataclass
 class _Workers:
-    """The threads that help with a run; idle they sleep. One run at a time has them."""
+    """The threads that help with a run; idle they sleep. One run at a time has them.
+
+    A forked process has none of its parent's threads, so it gets new ones.
+    """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     pool: ThreadPoolExecutor | None = None
     size: int = 0
-    process: int = 0
 
     def of(self, count: int) -> ThreadPoolExecutor:
-        """At least `count` threads of this process (a fork has none of its parent's)."""
-        if self.pool is None or self.size < count or self.process != os.getpid():
+        """At least `count` threads."""
+        if self.pool is None or self.size < count:
+            if self.pool is not None:
+                self.pool.shutdown(wait=False)
             self.pool = ThreadPoolExecutor(count, thread_name_prefix="irconv")
-            self.size, self.process = count, os.getpid()
+            self.size = count
         return self.pool
 
 
@@ -111,24 +124,40 @@ if hasattr(os, "register_at_fork"):
 def run_steps(table: Array, starts: Array, threads: int) -> None:
     """Runs the steps that begin at `starts` in the int64 `table`, by at most `threads` threads.
 
-    Where other calls have the helping threads, this one runs alone: every kernel takes any
-    number of parts up to the one its scratch was sized for.
+    Where other calls have the helping threads, or none can be started, this one runs alone: every
+    kernel takes any number of parts up to the one its scratch was sized for.
     """
-    entry = _ENTRY(_code())
-    first, begins, count = table.ctypes.data, starts.ctypes.data, len(starts)
     workers = _workers
-    if threads == 1 or not workers.lock.acquire(blocking=False):
-        entry(first, begins, count, 0, 1, None)
-        return
+    if threads > 1 and workers.lock.acquire(blocking=False):
+        try:
+            if _run_together(workers, table, starts, threads):
+                return
+        finally:
+            workers.lock.release()
+    _part(table, starts, 0, 1, np.zeros(2, np.int64))
+
+
+def _run_together(workers: _Workers, table: Array, starts: Array, threads: int) -> bool:
+    """Whether all parts could be started; then they have run."""
+    shared = np.zeros(2, np.int64)
+    helpers: list[Future[None]] = []
     try:
-        counter = np.zeros(8, np.int64)
-        meet = counter.ctypes.data
-        helpers = [
-            workers.of(threads - 1).submit(entry, first, begins, count, part, threads, meet)
-            for part in range(1, threads)
-        ]
-        entry(first, begins, count, 0, threads, meet)
-        for helper in helpers:
-            helper.result()
-    finally:
-        workers.lock.release()
+        pool = workers.of(threads - 1)
+        for part in range(1, threads):
+            helpers.append(pool.submit(_part, table, starts, part, threads, shared))  # noqa: PERF401
+    except BaseException as error:
+        shared[GIVEN_UP] = 1
+        wait(helpers)
+        if isinstance(error, RuntimeError):  # no thread left, or the interpreter is ending
+            return False
+        raise
+    _part(table, starts, 0, threads, shared)
+    for helper in helpers:
+        helper.result()
+    return True
+
+
+def _part(table: Array, starts: Array, part: int, parts: int, shared: Array) -> None:
+    if not shared[GIVEN_UP]:
+        first, begins = table.ctypes.data, starts.ctypes.data
+        _entry()(first, begins, len(starts), part, parts, shared.ctypes.data)

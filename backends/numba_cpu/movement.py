@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from irconv.backends.numba_cpu.integers import int32_at
 from irconv.backends.numba_cpu.jit import compiled_part
 from irconv.backends.numba_cpu.pointers import at, double_bits, number, pointer
 from irconv.backends.numba_cpu.work import share
@@ -50,8 +51,8 @@ def fill(step: Any, like: Any, part: Any, parts: Any) -> None:
 
 
 def gather(step: Any, like: Any, part: Any, parts: Any) -> None:
-    """Kernel: y[o, i] = x[o, index[i]], rows of `inner`. Row: Y, X, INDEX (int64), STATUS,
-    outer, size of the axis, number of indices, inner.
+    """Kernel: y[o, i] = x[o, index[i]], rows of `inner`. Row: Y, X, INDEX, STATUS, outer, size of
+    the axis, number of indices, inner, whether the index is int64 (else int32).
 
     Negative indices count from the end. An index out of range sets the status to 1.
     """
@@ -61,7 +62,8 @@ def gather(step: Any, like: Any, part: Any, parts: Any) -> None:
     first, end = share(step[5] * count, part, parts)
     for row in range(first, end):
         outer = row // count
-        place = index[row - outer * count]
+        i = row - outer * count
+        place = index[i] if step[9] != 0 else int32_at(step[3], i)
         place = place + size if place < 0 else place
         if place < 0 or place >= size:
             status[0] = 1

@@ -11,7 +11,7 @@ import numpy as np
 
 from irconv.backends.numba_cpu.driver import run_steps
 from irconv.backends.numba_cpu.packing import aligned
-from irconv.errors import BackendError, InputError, IrconvError, printable
+from irconv.errors import BackendError, GraphError, InputError, IrconvError, printable
 from irconv.op import Op
 from irconv.report import Report
 from irconv.types import AnyDType, Array
@@ -25,6 +25,9 @@ class Place:
 
     kind: str  # "arena", "input", "output", "constant"
     index: int = 0  # the offset, for the arena
+
+    def __str__(self) -> str:
+        return f"{self.kind}[{self.index}]"
 
 
 @dataclass(frozen=True)
@@ -171,18 +174,18 @@ class _Buffers:
 
     def _results(self, call: Call) -> tuple[Any, ...]:
         operands = [self._operand(given) for given in call.operands]
+        where = f"%{printable(call.node)}"
         try:
             with np.errstate(all="ignore"):
                 return call.op.run(operands)
-        except IrconvError as error:
-            error.where = error.where or f"%{printable(call.node)}"
-            raise
-        except MemoryError:
+        except GraphError as error:  # its types fit, so what it was given does not
+            raise InputError(
+                error.what, where=where, expected=error.expected, got=error.got
+            ) from error
+        except (IrconvError, MemoryError):
             raise
         except Exception as error:
-            raise BackendError(
-                f"{call.op.name} failed: {printable(error)}", where=f"%{printable(call.node)}"
-            ) from error
+            raise BackendError(f"{call.op.name} failed: {printable(error)}", where=where) from error
 
     def _operand(self, given: Slot | Call | None) -> Any:
         if given is None:

@@ -26,16 +26,16 @@ STARTS = {"sum": 0.0, "max": -math.inf, "min": math.inf, "prod": 1.0}
 
 @cache
 def reduce(name: str) -> Callable[..., None]:
-    """Kernel: y[k] = fold of x[k, r] over r, times a factor.
+    """Kernel: y[k] = fold of x[k, r] over r, divided by a number.
 
-    Row: Y, X, 3 kept sizes, 3 strides, 3 reduced sizes, 3 strides, start, factor.
+    Row: Y, X, 3 kept sizes, 3 strides, 3 reduced sizes, 3 strides, start, divisor.
     """
     fold = compiled_part(FOLDS[name])
 
     def kernel(step: Any, like: Any, part: Any, parts: Any) -> None:
         y, x = pointer(step[1], like), pointer(step[2], like)
         start = number(double_bits(step[15]), like)
-        factor = number(double_bits(step[16]), like)
+        divisor = number(double_bits(step[16]), like)
         first, end = share(step[3] * step[4] * step[5], part, parts)
         for place in range(first, end):
             inner = place % step[5]
@@ -49,7 +49,7 @@ def reduce(name: str) -> Callable[..., None]:
                     for k in range(step[11]):
                         partial = fold(partial, line[k * step[14]])
                     total = fold(total, partial)
-            y[place] = total * factor
+            y[place] = total / divisor
 
     kernel.__qualname__ = f"reduce_{name}"
     return kernel
@@ -97,6 +97,6 @@ def _log_softmax(y: Any, x: Any, count: Any, stride: Any) -> None:
     top, total = _top(x, count, stride), number(0.0, x)
     for i in range(count):
         total += exponential(x[i * stride] - top)
-    shift = top + number(math.log(total), x)
+    shift = number(math.log(total), x)
     for i in range(count):
-        y[i * stride] = x[i * stride] - shift
+        y[i * stride] = x[i * stride] - top - shift

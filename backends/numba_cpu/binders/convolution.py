@@ -19,6 +19,8 @@ from irconv.ops.im2col import Im2Col
 from irconv.ops.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
 from irconv.types import Array
 
+LARGEST_RANK = 3  # spatial axes that the engine has
+
 
 def bind_conv(node: Node, threads: int) -> list[Launch] | None:
     """Conv and FusedConv with constant weights."""
@@ -27,6 +29,8 @@ def bind_conv(node: Node, threads: int) -> list[Launch] | None:
     x, weights, bias = operand(node, 0), operand(node, 1).array, node.operand(2)
     ending = epilogue(op.activation if isinstance(op, FusedConv) else None)
     if dtype is None or weights is None or ending is None or (bias and bias.array is None):
+        return None
+    if op.rank > LARGEST_RANK:
         return None
     geometry = op.conv_geometry(x.tensor_type, weights.shape[0], op.group)
     pool = op.pool if isinstance(op, FusedConv) else None
@@ -91,6 +95,8 @@ def bind_conv_transpose(node: Node, threads: int) -> list[Launch] | None:
     x, weights, bias = operand(node, 0), operand(node, 1).array, node.operand(2)
     if dtype is None or weights is None or (bias and bias.array is None):
         return None
+    if op.rank > LARGEST_RANK:
+        return None
     geometry = op.conv_geometry(node.result.tensor_type, weights.shape[0], op.group)
     if geometry.out != shape_of(x)[2:]:
         return None
@@ -104,7 +110,7 @@ def bind_im2col(node: Node, threads: int) -> list[Launch] | None:
     """Im2Col."""
     op, dtype, x = node.op, float_type(node), operand(node, 0)
     assert isinstance(op, Im2Col)
-    if dtype is None:
+    if dtype is None or op.rank > LARGEST_RANK:
         return None
     geometry = op.conv_geometry(x.tensor_type, op.group, op.group)
     step = steps.patch_matrix(geometry, shape_of(x)[0], dtype, threads)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isnan
+
 from irconv.backends.numba_cpu.steps import Epilogue
 from irconv.op import Op
 from irconv.ops import activation as act
@@ -15,7 +17,7 @@ def epilogue(op: Op | None) -> Epilogue | None:
             return Epilogue()
         case act.Relu():
             return Epilogue(low=0.0)
-        case Clamp():
+        case Clamp() if not (isnan(op.min) or isnan(op.max)):
             return Epilogue(low=op.min, high=op.max)
         case act.LeakyRelu():
             return Epilogue(activation="leaky_relu", alpha=op.alpha)
@@ -38,7 +40,7 @@ def _exponential(op: Op) -> Epilogue | None:
             return Epilogue(activation="elu", alpha=op.alpha)
         case act.Selu():
             return Epilogue(activation="selu", alpha=op.alpha, beta=op.gamma)
-        case act.Celu():
+        case act.Celu() if op.alpha > 0:
             return Epilogue(activation="celu", alpha=op.alpha)
         case act.Softplus():
             return Epilogue(activation="softplus")

@@ -18,16 +18,13 @@ from irconv.backends.numba_cpu.binders.kind import (
 )
 from irconv.backends.numba_cpu.launch import STATUS, Launch, plain
 from irconv.backends.numba_cpu.movement import AXES, copy_strided, fill, gather
+from irconv.backends.numba_cpu.views import VIEWS
 from irconv.graph import Node, Value
 from irconv.op import Op
 from irconv.ops.fill import Expand, Tile
-from irconv.ops.identity import Identity
 from irconv.ops.rearrange import Concat, DepthToSpace, Gather, SpaceToDepth, Split
-from irconv.ops.shape import Flatten, Reshape, Squeeze, Transpose, Unsqueeze
+from irconv.ops.shape import Transpose
 from irconv.ops.slices import Pad, Slice
-
-# ops whose result is their operand's buffer under another shape
-VIEWS = (Identity, Reshape, Flatten, Squeeze, Unsqueeze)
 
 
 def strided(
@@ -111,14 +108,14 @@ def bind_slice(node: Node, threads: int) -> list[Launch] | None:
     if any(v is not None and v.array is None for v in node.operands[1:]):
         return None
     shape, out = shape_of(x), shape_of(node.result)
-    starts, ends, axes, by = (node.constant(i) for i in range(1, 5))
+    starts, _, axes, by = (node.constant(i) for i in range(1, 5))
     assert starts is not None
-    assert ends is not None
     chosen = range(len(starts)) if axes is None else [int(a) % len(shape) for a in axes]
     steps, begin = strides_of(shape), 0
     for i, axis in enumerate(chosen):
         jump = 1 if by is None else int(by[i])
-        first, _, _ = slice(int(starts[i]), int(ends[i]), jump).indices(shape[axis])
+        start = int(starts[i]) + shape[axis] * (int(starts[i]) < 0)
+        first = min(max(start, 0), shape[axis] - 1)  # the result has elements, so it is no limit
         begin += first * strides_of(shape)[axis]
         steps[axis] *= jump
     return strided(node.result, x, out, steps, strides_of(out), begin)
@@ -149,9 +146,9 @@ def bind_pad(node: Node, threads: int) -> list[Launch] | None:
     op, x, dtype = node.op, operand(node, 0), word_type(node.result)
     assert isinstance(op, Pad)
     pads, value, axes = (node.constant(i) for i in range(1, 4))
-    known = all(v is None or v.array is not None for v in node.operands[1:])
+    constant = all(v is None or v.array is not None for v in node.operands[1:])
     is_float = node.result.tensor_type.dtype == dtype
-    if pads is None or not known or dtype is None or not is_float or op.mode != "constant":
+    if pads is None or not constant or dtype is None or not is_float or op.mode != "constant":
         return None
     shape, out = shape_of(x), shape_of(node.result)
     chosen = range(len(shape)) if axes is None else [int(a) % len(shape) for a in axes]
@@ -177,7 +174,8 @@ def bind_depth_to_space(node: Node, threads: int) -> list[Launch] | None:
     n, c, h, w = shape_of(x)
     b = op.blocksize
     if isinstance(op, SpaceToDepth):
-        split, perm = (n, c, h // b, b, w // b, b), (0, 3, 5, 1, 2, 4)
+        split = (n, c, h // b, b, w // b, b)
+        perm = (0, 3, 5, 1, 2, 4) if op.mode == "DCR" else (0, 1, 3, 5, 2, 4)
     elif op.mode == "DCR":
         split, perm = (n, b, b, c // (b * b), h, w), (0, 3, 4, 1, 5, 2)
     else:
@@ -188,15 +186,16 @@ def bind_depth_to_space(node: Node, threads: int) -> list[Launch] | None:
 
 
 def bind_gather(node: Node, threads: int) -> list[Launch] | None:
-    """Gather with int64 indices; one that is out of range makes the call fail."""
+    """Gather; an index that is out of range makes the call fail."""
     op, x, index = node.op, operand(node, 0), operand(node, 1)
     assert isinstance(op, Gather)
     dtype, shape = word_type(x), shape_of(x)
-    if dtype is None or index.tensor_type.dtype != np.int64:
+    if dtype is None:
         return None
     axis = op.axis % len(shape)
     count = prod(shape_of(index))
-    numbers = (prod(shape[:axis]), shape[axis], count, prod(shape[axis + 1 :]))
+    wide = int(index.tensor_type.dtype == np.int64)
+    numbers = (prod(shape[:axis]), shape[axis], count, prod(shape[axis + 1 :]), wide)
     return [
         plain("gather", gather, dtype, (node.result, source(x), source(index), STATUS), numbers)
     ]

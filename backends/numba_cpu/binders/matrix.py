@@ -14,32 +14,43 @@ from irconv.backends.numba_cpu.binders.kind import Binder, float_type, operand, 
 from irconv.backends.numba_cpu.indexed import OUT, PIXELS, TABLE, TAPS, literal_product, tap_product
 from irconv.backends.numba_cpu.launch import Launch, engine, plain
 from irconv.backends.numba_cpu.tiles import ROWS
+from irconv.errors import BudgetError
 from irconv.graph import Node, Value
 from irconv.matrix import SharedMatrix
 from irconv.op import Op
-from irconv.ops.sparse import SparseMatMul
+from irconv.ops.sparse import ConvMatrix, SparseMatMul
 from irconv.types import Array
 
 
 def bind_sparse(node: Node, threads: int) -> list[Launch] | None:
     """SparseMatMul, by the form of the matrix; its weights and index must be constants."""
-    op, dtype, matrix = node.op, float_type(node), operand(node, 0).producer
+    op, dtype, shared = node.op, float_type(node), _matrix(operand(node, 0))
     assert isinstance(op, SparseMatMul)
     bias, ending = node.operand(2), epilogue(op.activation)
-    if matrix is None or dtype is None or ending is None or (bias and bias.array is None):
+    if shared is None or dtype is None or ending is None or (bias and bias.array is None):
         return None
-    parts = [v.array for v in matrix.operands if v is not None]
-    if any(array is None for array in parts):
-        return None
-    shared: object = matrix.op.run(parts)[0]
-    assert isinstance(shared, SharedMatrix)
     if shared.type.form == "tap":
         launch = _tap(node, shared, dtype, threads, ending)
         if launch is not None:
             return [launch]
         # an index that no table of taps can hold: a tap twice in one row
-        shared = shared.literal()
+        try:
+            shared = shared.literal()
+        except BudgetError:
+            return None
     return [_literal(node, shared, dtype, ending)]
+
+
+def _matrix(value: Value) -> SharedMatrix | None:
+    """The matrix of constant weights and index (whose bounds are verified), else None."""
+    node = value.producer
+    if node is None or not isinstance(node.op, ConvMatrix):
+        return None
+    parts = [v.array for v in node.operands if v is not None]
+    if any(array is None for array in parts):
+        return None
+    shared: SharedMatrix = node.op.run(parts)[0]
+    return shared
 
 
 def _tap(

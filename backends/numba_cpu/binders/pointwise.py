@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, prod
+from math import inf, isnan, prod
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,11 @@ def bind_clip(node: Node, threads: int) -> list[Launch] | None:
     low, high = (node.constant(i) for i in (1, 2))
     if any(v is not None and v.array is None for v in node.operands[1:]):
         return None
-    return _unary(
-        node,
-        "clamp",
-        -inf if low is None else float(low.reshape(())),
-        inf if high is None else float(high.reshape(())),
-    )
+    least = -inf if low is None else float(low.reshape(()))
+    most = inf if high is None else float(high.reshape(()))
+    if isnan(least) or isnan(most):
+        return None
+    return _unary(node, "clamp", least, most)
 
 
 def _unary(node: Node, name: str, alpha: float = 0.0, beta: float = 0.0) -> list[Launch] | None:
@@ -135,19 +134,15 @@ def bind_batch_normalization(node: Node, threads: int) -> list[Launch] | None:
     op, dtype = node.op, float_type(node)
     assert isinstance(op, BatchNormalization)
     parts = [node.constant(i) for i in range(1, 5)]
-    if dtype is None or any(p is None for p in parts):
+    x = operand(node, 0)
+    if dtype is None or any(p is None for p in parts) or len(x.shape) < 2:
         return None
     scale, bias, mean, var = (np.asarray(p, np.float64) for p in parts)
-    factor = scale / np.sqrt(var + op.epsilon)
-    shift = bias - mean * factor
-    x = operand(node, 0)
+    with np.errstate(all="ignore"):
+        factor = (scale / np.sqrt(var + op.epsilon)).astype(dtype)
+        shift = (bias - mean * (scale / np.sqrt(var + op.epsilon))).astype(dtype)
     images, channels, *spatial = shape_of(x)
-    sources: tuple[Value | Array, ...] = (
-        node.result,
-        source(x),
-        factor.astype(dtype),
-        shift.astype(dtype),
-    )
+    sources: tuple[Value | Array, ...] = (node.result, source(x), factor, shift)
     numbers = (images, channels, prod(spatial))
     return [plain("scale_shift", scale_shift, dtype, sources, numbers)]
 

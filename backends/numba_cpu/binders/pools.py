@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from irconv.backends.numba_cpu import steps
-from irconv.backends.numba_cpu.binders.convolution import pool_window
+from irconv.backends.numba_cpu.binders.convolution import LARGEST_RANK, pool_window
 from irconv.backends.numba_cpu.binders.kind import (
     Binder,
     float_type,
@@ -20,8 +20,6 @@ from irconv.graph import Node
 from irconv.op import Op
 from irconv.ops.im2col import Col2Im
 from irconv.ops.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
-
-LARGEST_RANK = 3
 
 
 def bind_pool(node: Node, threads: int) -> list[Launch] | None:

@@ -30,7 +30,7 @@ class Product:
     turn_a: bool
     turn_b: bool
     bias: Array | None
-    residual: Value | None
+    residual: Value | Array | None
     ending: steps.Epilogue
     alpha: float = 1.0
 
@@ -39,7 +39,7 @@ def bind_product(node: Node, threads: int) -> list[Launch] | None:
     """MatMul, Gemm, FusedMatMul: by the shape of the product."""
     dtype = float_type(node)
     product = _read(node)
-    if dtype is None or product is None or 0 in shape_of(node.result):
+    if dtype is None or product is None:
         return None
     for bind in (_patches, _dense, _general):
         launches = bind(node, product, dtype, threads)
@@ -49,22 +49,35 @@ def bind_product(node: Node, threads: int) -> list[Launch] | None:
 
 
 def _read(node: Node) -> Product | None:
-    a, b, c = operand(node, 0), operand(node, 1), node.operand(2)
-    if min(len(a.shape), len(b.shape)) < 2 or (c is not None and c.array is None):
+    a, b = operand(node, 0), operand(node, 1)
+    if min(len(a.shape), len(b.shape)) < 2:
         return None
-    bias = c.array if c is not None else None
     match node.op:
         case MatMul():
             return Product(a, b, False, False, None, None, steps.Epilogue())
         case Gemm(alpha=alpha, beta=beta, transA=turn_a, transB=turn_b):
-            scaled = None if bias is None else (bias * bias.dtype.type(beta))
-            ending = steps.Epilogue()
-            return Product(a, b, bool(turn_a), bool(turn_b), scaled, None, ending, alpha)
+            added = _added(node, beta)
+            if added is not None:
+                return Product(a, b, bool(turn_a), bool(turn_b), *added, steps.Epilogue(), alpha)
         case FusedMatMul(transA=turn_a, transB=turn_b, activation=activation):
-            found = epilogue(activation)
-            if found is not None:
-                return Product(a, b, turn_a, turn_b, bias, node.operand(3), found)
+            added, found = _added(node, 1.0), epilogue(activation)
+            if added is not None and found is not None:
+                return Product(a, b, turn_a, turn_b, *added, found)
     return None
+
+
+def _added(node: Node, beta: float) -> tuple[Array | None, Value | Array | None] | None:
+    """(bias, residual) of a product; a bias as large as the result is added as a residual."""
+    c, residual = node.operand(2), node.operand(3)
+    if c is None:
+        return None, _optional(residual)
+    whole = residual is None and shape_of(c) == shape_of(node.result)
+    if c.array is None:
+        return (None, c) if whole and beta == 1 else None
+    scaled = np.ascontiguousarray(c.array if beta == 1 else c.array * c.array.dtype.type(beta))
+    if whole and len(c.shape) > 1:
+        return None, scaled
+    return scaled.reshape(c.array.shape), _optional(residual)
 
 
 def _turned(array: Array, turn: bool) -> Array:
@@ -97,7 +110,7 @@ def _patches(
             X=source(product.b),
             WEIGHTS=weights,
             BIAS=packed,
-            RESIDUAL=_optional(product.residual),
+            RESIDUAL=product.residual,
             Y=node.result,
         )
     ]
@@ -124,7 +137,7 @@ def _dense(node: Node, product: Product, dtype: np.dtype[Any], threads: int) -> 
             A=source(product.a),
             B=steps.dense_weights(w),
             BIAS=bias,
-            RESIDUAL=_optional(product.residual),
+            RESIDUAL=product.residual,
             Y=node.result,
         )
     ]
@@ -161,7 +174,7 @@ def _general(
             A=source(product.a),
             B=source(product.b),
             BIAS=bias,
-            RESIDUAL=_optional(product.residual),
+            RESIDUAL=product.residual,
             Y=node.result,
         )
     ]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from math import prod
 
-import numpy as np
-
 from irconv.backends.numba_cpu.binders.kind import (
     Binder,
     float_type,
@@ -37,7 +35,7 @@ def bind_reduction(node: Node, threads: int) -> list[Launch] | None:
     op, dtype, x = node.op, result_type(node), operand(node, 0)
     assert isinstance(op, ReduceSum | ReduceMean | ReduceMax | ReduceMin | ReduceProd)
     axes, shape = node.constant(1), shape_of(x)
-    if dtype is None or (node.operand(1) is not None and axes is None) or 0 in shape:
+    if dtype is None or (node.operand(1) is not None and axes is None):
         return None
     chosen = {int(a) % len(shape) for a in axes} if axes is not None and axes.size else set()
     if not chosen and not op.noop_with_empty_axes:
@@ -50,8 +48,8 @@ def bind_reduction(node: Node, threads: int) -> list[Launch] | None:
     if outer is None or inner is None:
         return None
     name = FOLDS[type(op)]
-    factor = 1 / prod(shape[a] for a in folded) if isinstance(op, ReduceMean) else 1.0
-    numbers = (*outer[0], *outer[1], *inner[0], *inner[1], STARTS[name], float(factor))
+    count = prod(shape[a] for a in folded) if isinstance(op, ReduceMean) else 1
+    numbers = (*outer[0], *outer[1], *inner[0], *inner[1], STARTS[name], float(count))
     return [plain(f"reduce_{name}", reduce(name), dtype, (node.result, source(x)), numbers)]
 
 
@@ -59,7 +57,7 @@ def bind_softmax(node: Node, threads: int) -> list[Launch] | None:
     """Softmax and LogSoftmax."""
     op, dtype, x = node.op, float_type(node), operand(node, 0)
     assert isinstance(op, Softmax)
-    if dtype is None or type(op) not in BINDERS:
+    if dtype is None:
         return None
     shape = shape_of(x)
     axis = op.axis % len(shape)
@@ -69,7 +67,7 @@ def bind_softmax(node: Node, threads: int) -> list[Launch] | None:
         prod(shape[axis + 1 :]),
         int(isinstance(op, LogSoftmax)),
     )
-    return [plain("softmax", softmax, np.dtype(dtype), (node.result, source(x)), numbers)]
+    return [plain("softmax", softmax, dtype, (node.result, source(x)), numbers)]
 
 
 BINDERS: dict[type[Op], Binder] = {
