@@ -37,8 +37,8 @@ ALIASES = {
     "zfnet": "zfnet512",
 }
 
-# images that the weights are scaled on
-_IMAGES = 2
+# images that the weights are scaled on: normal, uniform, normal
+_IMAGES = 3
 
 
 def light_name(name: str) -> str:
@@ -173,6 +173,8 @@ class _ScaledRun:
         if x is self.graph.inputs[0]:
             # blind to a constant, so that the images' common brightness does not drown the rest
             w -= w.mean(tuple(range(2, w.ndim)), dtype=np.float32, keepdims=True)
+        if self.is_last(node):
+            self.blind_to_kinds(w, self.array(x))
         (y,) = node.op.run([self.array(x), w])
         std = np.float32(max(float(y.std()), 1e-6)) / np.float32(self.gain(node))
         w /= std
@@ -184,10 +186,22 @@ class _ScaledRun:
             y += b.reshape(-1, *(1,) * (y.ndim - 2))
         return (y,)
 
+    def is_last(self, node: Node) -> bool:
+        return node.results[0].shape[1] == _CLASSES
+
     def gain(self, node: Node) -> float:
-        """A last convolution that is averaged is made louder: averages of images differ little."""
-        is_last = node.op.name == "Conv" and node.results[0].shape[1] == 1000
-        return 3.0 if is_last and self.graph.outputs[0] is not node.results[0] else 1.0
+        """A last layer that is averaged is made louder: averages of images differ little."""
+        is_averaged = len(node.results[0].shape) > 2 and node.results[0].shape[2] != 1
+        return 3.0 if is_averaged and self.is_last(node) else 1.0
+
+    def blind_to_kinds(self, w: Array, x: Array | None) -> None:
+        """Takes from the last layer what tells the kinds of images apart: it would hide the rest."""
+        assert x is not None
+        if x.ndim == 2 or x.shape[2:] == (1, 1):
+            rows, features = w.reshape(len(w), -1), x.reshape(len(x), -1)
+            kind = features[::2].mean(0) - features[1::2].mean(0)
+            kind /= np.float32(max(float(np.linalg.norm(kind)), 1e-6))
+            rows -= np.outer(rows @ kind, kind)
 
     def normalization(self, node: Node) -> tuple[Array, ...]:
         """Statistics of the data; a branch of a sum is scaled, so that its variance stays."""
@@ -227,6 +241,7 @@ def _root(weight: Value | None) -> Value | None:
     return source if is_reshaped else None
 
 
+_CLASSES = 1000
 # how much scales and biases differ from 1 and 0
 _SPREAD = 0.1
 _RULES: dict[str, Callable[[_ScaledRun, Node], tuple[Array, ...]]] = {

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from irconv.dim import Dim, Expr, symbol, symbols_of
-from irconv.errors import ModelError, printable
+from irconv.errors import GraphError, ModelError, printable
 from irconv.graph import Graph, Value
 from irconv.onnx_records import ValueRecord
 from irconv.onnx_site import Site
@@ -162,7 +162,10 @@ def _bound(graph: Graph, name: str, batch: int | str | None) -> Graph:
     size: Dim = symbol(batch) if isinstance(batch, str) else batch
     for value in graph.inputs:
         value.type = value.type.substitute({name: size})
-    graph.infer_again()
+    try:
+        graph.infer_again()
+    except GraphError as error:
+        raise _untraced(str(error), size) from error
     return graph
 
 

@@ -252,7 +252,11 @@ def test_targets_of_reshape_follow_the_batch(shape: list[int], target: list[int]
         ("y = Gather(x, i) {axis: 0}", {"i": np.array([0])}, "along the batch axis"),
         ("y = Slice(x, a, b)", {"a": np.array([0]), "b": np.array([1])}, "along the batch axis"),
         ("y = Squeeze(x, a)", {"a": np.array([0])}, "along the batch axis"),
-        ("a = Transpose(x) {perm: 1 0 2}\ny = Reshape(a, t)", {"t": np.array([24])}, "which size of"),
+        (
+            "a = Transpose(x) {perm: 1 0 2}\ny = Reshape(a, t)",
+            {"t": np.array([24])},
+            "which size of",
+        ),
         ("y = Reshape(x, t)", {"t": np.array([1, 1, 24])}, None),
         ("y = MatMul(w, x)", {"w": np.ones((2, 1), np.float32)}, "the batch cannot be changed"),
     ],

@@ -48,11 +48,7 @@ def at_version(case: Any, op_type: str, version: int) -> tuple[Any, list[Any]] |
     inputs, outputs = case.data_sets[0]
     if onnx.defs.get_schema(op_type, opset).since_version == version:
         return _with_constants(model, inputs), [outputs]
-    held = [
-        o
-        for o in range(7, 27)
-        if onnx.defs.has(op_type, "") and _since(op_type, o) == version
-    ]
+    held = [o for o in range(7, 27) if onnx.defs.has(op_type, "") and _since(op_type, o) == version]
     if not held:
         return None
     model.opset_import[0].version = max(held)
