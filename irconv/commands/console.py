@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from irconv.errors import printable
+from irconv.errors import NAME_LIMIT, printable
 
 T = TypeVar("T")
 
@@ -76,9 +76,9 @@ def show_beside(thing: RenderableType) -> None:
     _console(stderr=True).print(thing)
 
 
-def name(text: object) -> Text:
-    """A name from a model, safe for a terminal."""
-    return Text(printable(text))
+def name(text: object, limit: int = NAME_LIMIT) -> Text:
+    """A name or sentence that is not ours, safe for a terminal; a longer one is shortened."""
+    return Text(printable(text, limit))
 
 
 def table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:

@@ -135,7 +135,7 @@ def _table(facts: dict[str, Any]) -> Any:
     table.show_header = False
     for name, value in facts.items():
         for label, text in _lines(name, value):
-            table.add_row(console.name(label), console.name(text))
+            table.add_row(console.name(label), console.name(text, limit=600))
     return table
 
 

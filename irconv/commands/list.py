@@ -67,7 +67,7 @@ def list_all(
         table = console.table("", "", title=f"{name} ({len(things)})")
         table.show_header = False
         for thing, sentence in things.items():
-            table.add_row(console.name(thing), console.name(sentence))
+            table.add_row(console.name(thing), console.name(sentence, limit=600))
         console.show(table)
         console.result("")
     if "ops" in found:
