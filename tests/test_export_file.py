@@ -396,3 +396,12 @@ def test_past_2_gb_the_weights_go_to_a_second_file(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
     with pytest.raises(ExportError, match="external_data=True"):
         export_onnx(small(), tmp_path / "n.onnx", external_data=False)
+
+
+def test_the_source_shows_names_escaped() -> None:
+    graph = Graph("odd")
+    x = graph.add_input("x", TensorType("f32", (2,)))
+    graph.set_outputs([graph.add_node(Relu(), [x], ["red \x1b[31m"]).result])
+    source = compile_graph(graph, backend="onnx").source
+    assert "red " in source
+    assert "\x1b" not in source

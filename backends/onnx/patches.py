@@ -55,8 +55,7 @@ def col2im(out: Emitter, site: Site) -> tuple[str, ...]:
     window = op.window([int(k) for k in block])
     if out.opset >= 18:
         # onnxruntime wants no attribute missing
-        full = Col2Im(window.strides, window.pads, window.dilations)
-        attributes = {key: getattr(full, key) for key in ("strides", "pads", "dilations")}
+        attributes = {key: getattr(window, key) for key in ("strides", "pads", "dilations")}
         return (out.add("Col2Im", site.operands, attributes),)
     sizes = tuple(int(d) for d in image)
     windows = tuple(known(d) for d in window.out_sizes(sizes))

@@ -46,7 +46,9 @@ class OnnxProgram:
         parts = []
         for piece in self.pieces:
             if isinstance(piece, SessionPiece):
-                parts.append(str(onnx.printer.to_text(piece.model.proto)))
+                text = str(onnx.printer.to_text(piece.model.proto))
+                # it holds names as the model's author wrote them
+                parts += [printable(line, len(line)) for line in text.split("\n")]
             else:
                 parts.append(f"// by Op.run: {node_line(piece.node)}")
         return "\n".join(parts)

@@ -24,7 +24,7 @@ class LacksOpError(Exception):
     """onnxruntime has no kernel for an op, or no way to be given one of the element types."""
 
 
-def open_session(source: Model | str, threads: int, optimized_path: str | None = None) -> Run:
+def open_session(source: Model | str, threads: int) -> Run:
     """A session of a model (big tensors are not copied) or file; LacksOpError, ExportError."""
     import onnxruntime
 
@@ -33,8 +33,6 @@ def open_session(source: Model | str, threads: int, optimized_path: str | None =
     options.inter_op_num_threads = 1
     # what goes wrong comes as an exception; the log would go to the terminal
     options.log_severity_level = 4
-    if optimized_path is not None:
-        options.optimized_model_filepath = optimized_path
     kept: list[Any] = []
     try:
         session = onnxruntime.InferenceSession(
