@@ -195,7 +195,7 @@ class _ScaledRun:
         return 3.0 if is_averaged and self.is_last(node) else 1.0
 
     def blind_to_kinds(self, w: Array, x: Array | None) -> None:
-        """Takes from the last layer what tells the kinds of images apart: it would hide the rest."""
+        """Takes from the last layer what tells the kinds of images apart: it hides the rest."""
         assert x is not None
         if x.ndim == 2 or x.shape[2:] == (1, 1):
             rows, features = w.reshape(len(w), -1), x.reshape(len(x), -1)

@@ -105,13 +105,15 @@ def to_array(tensor: RawTensor, budgets: Budgets) -> Array:
     if short in PACKED_BITS:
         return _unpacked(raw, short, prod(tensor.dims)).reshape(tensor.dims)
     if short == "bool":
-        return (raw != 0).reshape(tensor.dims)
+        flags: Array = raw != 0
+        return flags.reshape(tensor.dims)
     if raw.size == 0:
         return np.zeros(tensor.dims, DTYPES[short])
     dtype = DTYPES[short]
     # the file is little-endian; on a little-endian machine this copies nothing
     little: Array = raw.view(dtype.newbyteorder("<")) if dtype.kind != "V" else raw.view(dtype)
-    return little.astype(dtype, copy=False).reshape(tensor.dims)
+    found: Array = little.astype(dtype, copy=False).reshape(tensor.dims)
+    return found
 
 
 _FIELD_OF = {

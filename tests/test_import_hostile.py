@@ -73,7 +73,7 @@ def weight(*shape: int) -> Any:
     return np.zeros(shape, np.float32)
 
 
-# -- files -------------------------------------------------------------------------------------------
+# -- files
 
 
 def zipped() -> bytes:
@@ -118,12 +118,19 @@ def test_flipped_bytes_never_escape_the_gate() -> None:
         broken = bytearray(data)
         for place in rng.integers(0, len(data), rng.integers(1, 4)):
             broken[place] = rng.integers(0, 256)
-        try:
-            verify(load(bytes(broken)))
+        graph, error = load_or_refuse(bytes(broken))
+        if graph is not None:
+            verify(graph)
             taken += 1
-        except ModelError as error:
-            assert "Error:" not in error.what, error
+        assert "Error:" not in error
     assert 0 < taken < 600
+
+
+def load_or_refuse(data: bytes) -> tuple[Graph | None, str]:
+    try:
+        return load(data), ""
+    except ModelError as error:
+        return None, error.what
 
 
 def test_nested_protobuf() -> None:
@@ -171,7 +178,7 @@ def test_a_sparse_file_of_zeros_is_refused_without_reading_it(tmp_path: Path) ->
     refused(tmp_path / "zeros.onnx", budgets=Budgets(file_bytes=1 << 40))
 
 
-# -- header ------------------------------------------------------------------------------------------
+# -- header
 
 
 def test_header() -> None:
@@ -216,7 +223,7 @@ def test_other_domains_and_functions() -> None:
     refused(made, "training")
 
 
-# -- structure ---------------------------------------------------------------------------------------
+# -- structure
 
 
 def test_structure() -> None:
@@ -292,7 +299,7 @@ def test_budgets() -> None:
     refused(made, "over the budget", budgets=Budgets(total_bytes=100))
 
 
-# -- attributes --------------------------------------------------------------------------------------
+# -- attributes
 
 CONV = {"w": weight(4, 3, 3, 3)}
 
@@ -387,7 +394,7 @@ def test_dead_bombs_are_not_built() -> None:
     )
 
 
-# -- tensors -----------------------------------------------------------------------------------------
+# -- tensors
 
 
 def tensor(**fields: Any) -> onnx.ModelProto:
@@ -495,7 +502,7 @@ def test_every_element_type_is_read() -> None:
         np.testing.assert_array_equal(array.astype(np.complex128), wanted.astype(np.complex128))
 
 
-# -- external data -----------------------------------------------------------------------------------
+# -- external data
 
 
 @pytest.fixture
@@ -556,7 +563,7 @@ def test_external_data_outside_or_broken(folder: Path, entries: dict[str, str]) 
     refused(external(folder, **entries), "initializer w")
 
 
-# -- names -------------------------------------------------------------------------------------------
+# -- names
 
 
 def test_names_are_escaped_in_messages() -> None:

@@ -114,9 +114,7 @@ CASES: list[tuple[str, int, dict[str, Any], dict[str, Any], int]] = [
     ("AveragePool", 7, {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, {}, 1),
     ("AveragePool", 7, {"kernel_shape": [3, 3], "auto_pad": "SAME_LOWER"}, {}, 1),
     ("AveragePool", 10, {"kernel_shape": [2, 2], "auto_pad": "VALID", "ceil_mode": 1}, {}, 1),
-    (
-        "AveragePool", 7, {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}, {}, 1,
-    ),
+    ("AveragePool", 7, {"kernel_shape": [3, 3], "pads": [1] * 4, "count_include_pad": 1}, {}, 1),
     ("LpPool", 9, {"kernel_shape": [3, 3], "p": 2, "strides": [2, 2]}, {}, 1),
     ("Conv", 7, {"auto_pad": "SAME_UPPER", "strides": [2, 3]}, {"w": W}, 1),
     ("Conv", 7, {"auto_pad": "SAME_LOWER", "strides": [1, 2]}, {"w": W}, 1),
@@ -176,7 +174,7 @@ def test_squeeze_and_batch_normalization() -> None:
     assert load(flat).nodes[0].op.name == "BatchNormalization"
 
 
-# -- opset 6, which onnxruntime does not read ----------------------------------------------------------
+# -- opset 6, which onnxruntime does not read
 
 
 def opset6(op: str, *arrays: Array, outputs: int = 1, **attributes: Any) -> list[Array]:
@@ -251,7 +249,7 @@ def test_attributes_are_the_shortest_decimals() -> None:
     assert "alpha" not in str(graph)
 
 
-# -- ONNX's own models of opset 6 ----------------------------------------------------------------------
+# -- ONNX's own models of opset 6
 
 
 def stored_models() -> list[Any]:
@@ -283,7 +281,7 @@ def _stored(path: Path) -> Array:
     return found
 
 
-# -- the tables ----------------------------------------------------------------------------------------
+# -- the tables
 
 
 def test_tables_name_only_what_exists() -> None:

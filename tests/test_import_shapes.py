@@ -1,4 +1,4 @@
-"""Shape arithmetic that exporters leave, symbolic sizes, and files of fixed batch given another one."""
+"""Shape arithmetic that exporters leave, symbolic sizes, and another batch for a file."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_zero_is_not_a_copy_with_allowzero() -> None:
     assert reshape_target((N, 3), (N, 3), allow_zero=True) == [-1, 3]
 
 
-# -- another batch -----------------------------------------------------------------------------------
+# -- another batch
 
 W = RNG.standard_normal((6, 3, 3, 3)).astype(np.float32)
 NET = """

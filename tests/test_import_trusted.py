@@ -28,7 +28,7 @@ PAIRS = sorted((op, version) for op, versions in TRUSTED.items() for version in 
 
 @functools.cache
 def cases() -> dict[str, list[Any]]:
-    """ONNX's vectors of single standard nodes, by op; the reference has some of its own for an alias."""
+    """ONNX's vectors of single standard nodes, by op."""
     found: dict[str, list[Any]] = defaultdict(list)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -41,7 +41,7 @@ def cases() -> dict[str, list[Any]]:
 
 
 def at_version(case: Any, op_type: str, version: int) -> tuple[Any, list[Any]] | None:
-    """The model and its data at a version of the op: ONNX's data, or onnxruntime's results on it."""
+    """The model and its data at a version: ONNX's results, or onnxruntime's."""
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
     opset = model.opset_import[0].version

@@ -108,7 +108,7 @@ def test_names() -> None:
 def test_models_by_name() -> None:
     assert resolve_model("light:squeezenet", batch=2).inputs[0].shape[0] == 2
     assert len(resolve_model("zoo:lenet5", batch="N", random_weights=3)) > 5
-    with pytest.raises(ModelError, match="no such network in the zoo.*did you mean lenet5"):
+    with pytest.raises(ModelError, match=r"no such network in the zoo.*did you mean lenet5"):
         resolve_model("zoo:lenet")
     with pytest.raises(ModelError, match="no such light model"):
         resolve_model("light:nothing")
