@@ -109,7 +109,10 @@ class Report:
 
 
 def node_report(node: Node, kernel: str, scratch_bytes: int = 0, note: str = "") -> NodeReport:
-    """The report of a node whose sizes are all known."""
+    """The report of a node; cost and bytes are 0 where a size is only known when it runs."""
+    values = [v for v in (*node.operands, *node.results) if v is not None]
+    if any(v.type.symbols() for v in values):
+        return NodeReport(node.name, node.op.name, kernel, 0, 0, 0, scratch_bytes, note)
     cost = node_cost(node)
     result = sum(known(v.type.nbytes) for v in node.results if isinstance(v.type, TensorType))
     macs, moved = known(cost.macs), known(cost.bytes)

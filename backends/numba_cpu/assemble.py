@@ -1,4 +1,4 @@
-"""Turns a graph of known sizes into a program: kernels chosen, memory planned, addresses noted."""
+"""Turns a graph into a program: kernels chosen, memory planned, addresses noted."""
 
 from __future__ import annotations
 
@@ -10,19 +10,11 @@ import numpy as np
 from irconv.backend import Options
 from irconv.backends.numba_cpu.binders import BINDERS
 from irconv.backends.numba_cpu.binders.kind import shape_of
+from irconv.backends.numba_cpu.calls import Call, Place, Slot
 from irconv.backends.numba_cpu.launch import Launch, Status
-from irconv.backends.numba_cpu.program import (
-    STATUS_BYTES,
-    Call,
-    CpuProgram,
-    Patch,
-    Place,
-    Segment,
-    Slot,
-)
-from irconv.backends.numba_cpu.views import find_views
+from irconv.backends.numba_cpu.program import STATUS_BYTES, CpuProgram, Patch, Segment
+from irconv.backends.numba_cpu.views import find_views, is_static
 from irconv.dim import known
-from irconv.errors import BackendError, printable
 from irconv.graph import Graph, Node, Value
 from irconv.interpret import content
 from irconv.memory_plan import ALIGNMENT, lifetimes, plan_memory
@@ -38,12 +30,15 @@ ANY_SIZE: tuple[type[Op], ...] = (Concat, Gather, Pad)
 
 
 def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
-    """The program of `graph`; raises BackendError where a size depends on what is computed."""
-    _check_sizes(graph)
+    """The program of `graph`, whose inputs have known sizes.
+
+    A node runs by `Op.run` where a size of it is only known by then; its results of such sizes are
+    arrays of their own, outside the arena.
+    """
     views = find_views(graph)
     bound = {n: _bind(n, options.threads) for n in graph if n not in views.free}
     layout = _lay_out(graph, views.owners, bound.values())
-    table = _Table(layout, views.owners)
+    table = _Table(layout, views.owners, _last_reads(graph))
     for node in graph:
         if node in bound:
             table.add(node, bound[node])
@@ -62,16 +57,13 @@ def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
             arena=layout.scratch,
             scratch=layout.arena_bytes - layout.scratch,
             weights=sum(a.nbytes for a in table.constants),
-            outputs=sum(known(v.tensor_type.nbytes) for v in graph.outputs),
+            outputs=sum(known(v.tensor_type.nbytes) for v in graph.outputs if is_static(v)),
         ),
         0.0,
         notes=notes,
     )
     return CpuProgram(
-        outputs=tuple(
-            Slot(Place("output", i), v.tensor_type.dtype, shape_of(v))
-            for i, v in enumerate(graph.outputs)
-        ),
+        outputs=tuple(_slot(Place("output", i), v) for i, v in enumerate(graph.outputs)),
         copies=copies,
         constants=table.constants,
         table=table.words(),
@@ -84,21 +76,16 @@ def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
     )
 
 
-def _check_sizes(graph: Graph) -> None:
-    for value in graph.values:
-        if isinstance(value.type, TensorType) and not value.type.is_static:
-            raise BackendError(
-                "a size is not known before the run",
-                where=f"%{printable(value.name)}",
-                got=value.type,
-                hint="irconv.interpret runs such a graph",
-            )
+def _slot(place: Place, value: Value) -> Slot:
+    if is_static(value):
+        return Slot(place, value.tensor_type.dtype, shape_of(value))
+    return Slot(place, value.tensor_type.dtype, (), value.shape)
 
 
 def _bind(node: Node, threads: int) -> list[Launch] | None:
     """The launches of a node; None where `Op.run` runs it."""
     binder = BINDERS.get(type(node.op))
-    if binder is None:
+    if binder is None or _has_unknown_sizes(node):
         return None
     if not isinstance(node.op, ANY_SIZE):
         if all(0 in shape_of(v) for v in node.results):
@@ -106,6 +93,10 @@ def _bind(node: Node, threads: int) -> list[Launch] | None:
         if any(v is not None and _is_empty(v) for v in node.operands):
             return None  # a sum of nothing
     return binder(node, threads)
+
+
+def _has_unknown_sizes(node: Node) -> bool:
+    return any(v is not None and v.type.symbols() for v in (*node.operands, *node.results))
 
 
 def _is_empty(value: Value) -> bool:
@@ -132,10 +123,12 @@ def _lay_out(
     copied = []
     for i, value in enumerate(graph.outputs):
         owner = owners.get(value, value)
-        if owner.producer is None or owner in places:
+        if owner.producer is None or owner in places or not is_static(value):
             copied.append(i)
         else:
             places[owner] = Place("output", i)
+    loose = (v for node in graph for v in node.results if v.type.symbols())
+    places |= {v: Place("host", i) for i, v in enumerate(loose)}
     plan = plan_memory(lifetimes(graph, owners))
     for value, offset in plan.offsets.items():
         places[value] = Place("arena", STATUS_BYTES + offset)
@@ -145,12 +138,27 @@ def _lay_out(
     return _Layout(places, scratch, scratch + room, copied)
 
 
+def _last_reads(graph: Graph) -> dict[Node, list[Value]]:
+    """For each node the values of unknown sizes that no later node reads."""
+    read = set(graph.outputs)
+    read.update(v for n in graph if isinstance(n.op, ConvMatrix) for v in n.operands if v)
+    last: dict[Node, list[Value]] = {}
+    for node in reversed(list(graph)):
+        values = (v for v in (*node.results, *node.operands) if v is not None and v.type.symbols())
+        last[node] = [v for v in dict.fromkeys(values) if v not in read]
+        read.update(last[node])
+    return last
+
+
 class _Table:
     """The rows of all steps, the patches of their addresses, and the constants they read."""
 
-    def __init__(self, layout: _Layout, owners: dict[Value, Value]) -> None:
+    def __init__(
+        self, layout: _Layout, owners: dict[Value, Value], last: dict[Node, list[Value]]
+    ) -> None:
         self.layout = layout
         self.owners = owners
+        self.last = last
         self.rows: list[Array] = []
         self.length = 0
         self.starts: list[int | Call] = []
@@ -211,12 +219,13 @@ class _Table:
             place = self._constant(content(owner))
         else:
             place = self.layout.places[owner]
-        return Slot(place, value.tensor_type.dtype, shape_of(value))
+        return _slot(place, value)
 
     def _call(self, node: Node) -> Call:
         operands = tuple(self._operand(v) if v is not None else None for v in node.operands)
         results = (v for v in node.results if isinstance(v.type, TensorType))
-        return Call(node.name, node.op, operands, tuple(self.slot(v) for v in results))
+        last = tuple(self.layout.places[v].index for v in self.last.get(node, ()))
+        return Call(node.name, node.op, operands, tuple(map(self.slot, results)), last)
 
     def _operand(self, value: Value) -> Slot | Call:
         if isinstance(value.type, MatrixType) and value.producer is not None:

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import prod
-from typing import Any
 
 import numpy as np
 
+from irconv.backends.numba_cpu.calls import Buffers, Call, Place, Slot
 from irconv.backends.numba_cpu.driver import run_steps
 from irconv.backends.numba_cpu.packing import aligned
-from irconv.errors import BackendError, GraphError, InputError, IrconvError, printable
-from irconv.op import Op
+from irconv.errors import InputError
 from irconv.report import Report
-from irconv.types import AnyDType, Array
+from irconv.types import Array
 
 STATUS_BYTES = 64  # at the front of the arena: the word that a kernel sets on a wrong operand
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a value's bytes are: in the arena, or input, output or constant number `index`."""
-
-    kind: str  # "arena", "input", "output", "constant"
-    index: int = 0  # the offset, for the arena
-
-    def __str__(self) -> str:
-        return f"{self.kind}[{self.index}]"
 
 
 @dataclass(frozen=True)
@@ -37,25 +24,6 @@ class Patch:
     word: int
     place: Place
     offset: int = 0
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A dense value outside the kernels: where its bytes are, its element type, its shape."""
-
-    place: Place
-    dtype: AnyDType
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Call:
-    """A node that runs by `Op.run`; an operand that is a Call makes a matrix first."""
-
-    node: str
-    op: Op
-    operands: tuple[Slot | Call | None, ...]
-    results: tuple[Slot, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +47,7 @@ class CpuProgram:
     """A compiled graph. Calls may run at once: each has a frame of its own.
 
     It holds nothing of the graph: constants are kept as the kernels read them. `copies` are the
-    outputs whose bytes another value owns: an input, a parameter, an earlier output.
+    outputs whose bytes another value owns: an input, a parameter, an earlier output, a host array.
     """
 
     outputs: tuple[Slot, ...]
@@ -118,11 +86,14 @@ class CpuProgram:
                 table[patch.word] = address + patch.offset
         return Frame(arena, table)
 
-    def run(self, frame: Frame, arrays: Sequence[Array], results: Sequence[Array]) -> None:
-        """One call in this frame, into arrays of the outputs' types."""
+    def run(self, frame: Frame, arrays: Sequence[Array], results: list[Array]) -> None:
+        """One call in this frame, into arrays of the outputs' types.
+
+        Outputs that are host arrays are put in the place of those in `results`.
+        """
         frame.arena[:STATUS_BYTES] = 0
         self._patch(frame, arrays, results)
-        buffers = _Buffers(frame.arena, arrays, results, self.constants)
+        buffers = Buffers(frame.arena, arrays, results, self.constants)
         for segment in self.segments:
             if segment.call is not None:
                 buffers.run(segment.call)
@@ -131,7 +102,10 @@ class CpuProgram:
             if frame.arena[0]:
                 raise InputError("an index is out of range", hint="see Gather in the model")
         for index, slot in self.copies:
-            results[index][...] = buffers.view(slot)
+            if slot.place.kind == "host":
+                results[index] = buffers.view(slot).copy()
+            else:
+                results[index][...] = buffers.view(slot)
 
     def _patch(self, frame: Frame, arrays: Sequence[Array], results: Sequence[Array]) -> None:
         bases = {"input": arrays, "output": results}
@@ -139,59 +113,3 @@ class CpuProgram:
             if patch.place.kind in bases:
                 base = bases[patch.place.kind][patch.place.index]
                 frame.table[patch.word] = base.ctypes.data + patch.offset
-
-
-@dataclass(frozen=True)
-class _Buffers:
-    """What the values of one running call lie in."""
-
-    arena: Array
-    inputs: Sequence[Array]
-    outputs: Sequence[Array]
-    constants: Sequence[Array]
-
-    def view(self, slot: Slot) -> Array:
-        """The array of a value, on its bytes."""
-        place = slot.place
-        if place.kind == "arena":
-            nbytes = prod(slot.shape) * slot.dtype.itemsize
-            flat = self.arena[place.index : place.index + nbytes]
-            return flat.view(slot.dtype).reshape(slot.shape)
-        groups = {"input": self.inputs, "output": self.outputs, "constant": self.constants}
-        return groups[place.kind][place.index].reshape(slot.shape)
-
-    def run(self, call: Call) -> None:
-        """Runs one node in NumPy."""
-        for slot, array in zip(call.results, self._results(call), strict=True):
-            if slot.shape != array.shape:
-                raise BackendError(
-                    f"{call.op.name} gave another shape than was inferred",
-                    where=f"%{printable(call.node)}",
-                    expected=list(slot.shape),
-                    got=list(array.shape),
-                )
-            self.view(slot)[...] = array
-
-    def _results(self, call: Call) -> tuple[Any, ...]:
-        operands = [self._operand(given) for given in call.operands]
-        where = f"%{printable(call.node)}"
-        try:
-            with np.errstate(all="ignore"):
-                return call.op.run(operands)
-        except GraphError as error:  # its types fit, so what it was given does not
-            raise InputError(
-                error.what, where=where, expected=error.expected, got=error.got
-            ) from error
-        except (IrconvError, MemoryError):
-            raise
-        except Exception as error:
-            raise BackendError(f"{call.op.name} failed: {printable(error)}", where=where) from error
-
-    def _operand(self, given: Slot | Call | None) -> Any:
-        if given is None:
-            return None
-        if isinstance(given, Call):
-            return self._results(given)[0]
-        array = self.view(given)
-        array.flags.writeable = False  # of this view: an op must not write what it reads
-        return array

@@ -9,6 +9,7 @@ from irconv.op import Op
 from irconv.ops.identity import Identity
 from irconv.ops.shape import Flatten, Reshape, Squeeze, Unsqueeze
 from irconv.ops.sparse import ConvMatrix
+from irconv.types import TensorType
 
 # ops whose result is their operand's buffer under another shape
 VIEWS: tuple[type[Op], ...] = (Identity, Reshape, Flatten, Squeeze, Unsqueeze)
@@ -22,6 +23,11 @@ class Views:
     free: set[Node] = field(default_factory=set)
 
 
+def is_static(value: Value) -> bool:
+    """Whether a value is dense and all its sizes are known before the run."""
+    return isinstance(value.type, TensorType) and value.type.is_static
+
+
 def find_views(graph: Graph) -> Views:
     """The views of a graph.
 
@@ -33,11 +39,16 @@ def find_views(graph: Graph) -> Views:
     for node in graph:
         if isinstance(node.op, ConvMatrix):
             views.free.add(node)
-        elif not isinstance(node.op, VIEWS):
+        elif not isinstance(node.op, VIEWS) or not _are_static(node):
             taken.update(v for v in node.results if v.is_output)
         else:
             _add(views, taken, node)
     return views
+
+
+def _are_static(node: Node) -> bool:
+    x = node.operands[0]
+    return x is not None and is_static(x) and is_static(node.result)
 
 
 def _add(views: Views, taken: set[Value], node: Node) -> None:
