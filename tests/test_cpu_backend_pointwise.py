@@ -192,7 +192,13 @@ def test_batch_normalization():
 
 def test_local_response_normalization():
     rng = np.random.default_rng(8)
-    for size, shape in ((1, (2, 3, 4)), (3, (1, 5, 2, 3)), (4, (2, 3)), (9, (1, 4, 5)), (2, (0, 3))):
+    for size, shape in (
+        (1, (2, 3, 4)),
+        (3, (1, 5, 2, 3)),
+        (4, (2, 3)),
+        (9, (1, 4, 5)),
+        (2, (0, 3)),
+    ):
         x = rng.standard_normal(shape).astype(F32)
         check_near(LRN(size=size), x, ulps=8)
         check_near(LRN(size=size, alpha=0.5, beta=0.6, bias=2.0), x, ulps=8)

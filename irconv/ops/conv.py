@@ -105,7 +105,7 @@ class ConvTranspose(Windowed):
         per_group = w.shape[1]
         full = tuple(known(s) for s in self.full_sizes(spatial))
         columns = x.reshape(batch, self.group, channels // self.group, prod(spatial))
-        weights = w.reshape(self.group, channels // self.group, per_group, -1)
+        weights = w.reshape(self.group, channels // self.group, per_group, prod(w.shape[2:]))
         y = np.zeros((batch, self.group * per_group, *full), x.dtype)
         for tap, view in enumerate(self.taps(y, tuple(spatial))):
             view += (weights[..., tap].swapaxes(1, 2) @ columns).reshape(view.shape)
@@ -121,7 +121,7 @@ def convolve(window: Windowed, x: Array, w: Array, group: int) -> Array:
     """Conv without bias: the sum over taps of (weights of the tap) @ (pixels that it reads)."""
     batch, channels, *spatial = x.shape
     out = tuple(known(s) for s in window.out_sizes(spatial))
-    weights = w.reshape(group, w.shape[0] // group, channels // group, -1)
+    weights = w.reshape(group, w.shape[0] // group, channels // group, prod(w.shape[2:]))
     y = np.zeros((batch, group, w.shape[0] // group, prod(out)), x.dtype)
     for tap, view in enumerate(window.taps(window.padded(x), out)):
         y += weights[..., tap] @ view.reshape(batch, group, channels // group, prod(out))

@@ -99,7 +99,7 @@ class Col2Im(Op):
         window = self.window(block)
         out = tuple(known(s) for s in window.out_sizes([int(s) for s in image]))
         channels = x.shape[1] // prod(map(int, block))
-        columns = x.reshape(len(x), channels, -1, *out)
+        columns = x.reshape(len(x), channels, prod(map(int, block)), *out)
         y = window.padded(np.zeros((len(x), channels, *map(int, image)), x.dtype))
         for tap, view in enumerate(window.taps(y, out)):
             view += columns[:, :, tap]
