@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from irconv.assembler import BuildError, at_caller
+from irconv.building.assembler import BuildError, at_caller
+from irconv.building.handle import Handle, Operand
+from irconv.building.layers import Layers
 from irconv.dim import Expr
 from irconv.errors import GraphError, printable
 from irconv.graph import Graph
-from irconv.handle import Handle, Operand
-from irconv.layers import Layers
 from irconv.types import TensorType
 
 __all__ = ["BuildError", "Builder", "Handle", "Operand"]

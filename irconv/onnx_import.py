@@ -11,23 +11,23 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from irconv import onnx_raise_pointwise, onnx_raise_shape, onnx_raise_window
 from irconv.errors import IrconvError, ModelError, printable
 from irconv.graph import Graph, Value
 from irconv.ir_files import load_ir
-from irconv.onnx_check import check_structure
-from irconv.onnx_proto import model_bytes, read_model
-from irconv.onnx_raise import raise_node
-from irconv.onnx_records import Budgets, ModelRecord, NodeRecord, Problems
-from irconv.onnx_schema import check_node
-from irconv.onnx_site import Names, Site
-from irconv.onnx_wire import Stream
-from irconv.rebatch import Rebatch, bind_batch
+from irconv.onnx_reader import raising_pointwise, raising_shape, raising_window
+from irconv.onnx_reader.check import check_structure
+from irconv.onnx_reader.proto import model_bytes, read_model
+from irconv.onnx_reader.raising import raise_node
+from irconv.onnx_reader.rebatch import Rebatch, bind_batch
+from irconv.onnx_reader.records import Budgets, ModelRecord, NodeRecord, Problems
+from irconv.onnx_reader.schema import check_node
+from irconv.onnx_reader.site import Names, Site
+from irconv.onnx_reader.wire import Stream
 from irconv.shape_contents import ShapeContents
 from irconv.types import Array, TensorType
 
 # imported for the rules that they register
-RULE_FILES = (onnx_raise_pointwise, onnx_raise_shape, onnx_raise_window)
+RULE_FILES = (raising_pointwise, raising_shape, raising_window)
 
 _log = logging.getLogger("irconv")
 _MAGIC = {

@@ -14,7 +14,7 @@ from irconv.op import Op
 from irconv.types import Array, TensorType
 
 if TYPE_CHECKING:
-    from irconv.onnx_site import Site
+    from irconv.onnx_reader.site import Site
 
 # a tensor with more elements is no shape
 ELEMENT_LIMIT = 1024

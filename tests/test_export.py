@@ -14,7 +14,7 @@ from irconv.backends.onnx.sessions import LacksOpError, Run, open_reference, ope
 from irconv.errors import ExportError
 from irconv.graph import Graph
 from irconv.interpret import interpret
-from irconv.onnx_schema import known_operators
+from irconv.onnx_reader.schema import known_operators
 from irconv.registry import ops
 from irconv.types import Array
 from tests.export_cases import CASES, Case, case_id, graph_of, inputs_of

@@ -20,7 +20,7 @@ from irconv.errors import IrconvError, ModelError
 from irconv.graph import Graph
 from irconv.interpret import interpret
 from irconv.onnx_import import load
-from irconv.onnx_records import Budgets
+from irconv.onnx_reader.records import Budgets
 from irconv.verify import verify
 
 F = TensorProto.FLOAT

@@ -16,9 +16,9 @@ from onnx.backend.test.loader import load_model_tests
 from irconv.errors import ModelError
 from irconv.interpret import interpret
 from irconv.onnx_import import load
-from irconv.onnx_raise import NATIVE, RULES
-from irconv.onnx_schema import known_operators, schema
-from irconv.onnx_trusted import TRUSTED
+from irconv.onnx_reader.raising import NATIVE, RULES
+from irconv.onnx_reader.schema import known_operators, schema
+from irconv.onnx_reader.trusted import TRUSTED
 from irconv.registry import ops
 from irconv.types import Array
 from irconv.verify import verify

@@ -17,7 +17,7 @@ from onnx.backend.test.loader import load_model_tests
 from irconv.errors import ModelError
 from irconv.interpret import interpret
 from irconv.onnx_import import load
-from irconv.onnx_trusted import STANDS_FOR, TRUSTED
+from irconv.onnx_reader.trusted import STANDS_FOR, TRUSTED
 from irconv.registry import ops
 from irconv.types import Array
 

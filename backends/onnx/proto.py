@@ -12,7 +12,7 @@ import irconv
 from irconv.backends.onnx.records import DOMAIN, OnnxFunction, OnnxGraph, OnnxNode, Reference
 from irconv.dim import Expr
 from irconv.errors import ExportError, printable
-from irconv.onnx_wire import BYTES, key, varint_bytes
+from irconv.onnx_reader.wire import BYTES, key, varint_bytes
 from irconv.types import Array, TensorType, dtype_name
 
 # a tensor of at least this many bytes is written straight from its array

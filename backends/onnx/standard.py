@@ -9,7 +9,7 @@ import numpy as np
 
 from irconv.backends.onnx.records import Emitter, Site
 from irconv.errors import ExportError, printable
-from irconv.onnx_schema import Schema, attribute_default, known_operators, schema
+from irconv.onnx_reader.schema import Schema, attribute_default, known_operators, schema
 from irconv.op import Op
 from irconv.types import DTYPES
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from irconv.errors import ModelError
-from irconv.onnx_site import Site
-from irconv.onnx_trusted import TRUSTED
+from irconv.onnx_reader.site import Site
+from irconv.onnx_reader.trusted import TRUSTED
 
 Rule: TypeAlias = Callable[[Site], None]
 

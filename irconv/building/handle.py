@@ -13,7 +13,7 @@ from irconv.graph import Value
 from irconv.types import AnyDType
 
 if TYPE_CHECKING:
-    from irconv.assembler import Assembler
+    from irconv.building.assembler import Assembler
 
 
 @dataclass(frozen=True, slots=True)

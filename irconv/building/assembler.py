@@ -14,12 +14,12 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 import numpy as np
 
 from irconv.attributes import make_op
+from irconv.building.handle import Handle, Operand
+from irconv.building.initialise import Weights
+from irconv.building.sharing import Module, SharedParameters
 from irconv.errors import GraphError, printable
 from irconv.graph import Graph, Node, Value
-from irconv.handle import Handle, Operand
-from irconv.initialise import Weights
 from irconv.op import Op, operand_names, present, static_shape
-from irconv.sharing import Module, SharedParameters
 from irconv.types import AnyDType, Array, TensorType, as_dtype, dtype_name
 
 P = ParamSpec("P")

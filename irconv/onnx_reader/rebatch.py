@@ -11,8 +11,8 @@ import numpy as np
 from irconv.dim import Dim, Expr, symbol, symbols_of
 from irconv.errors import GraphError, ModelError, printable
 from irconv.graph import Graph, Value
-from irconv.onnx_records import ValueRecord
-from irconv.onnx_site import Site
+from irconv.onnx_reader.records import ValueRecord
+from irconv.onnx_reader.site import Site
 from irconv.types import TensorType
 
 # stands for the batch while a file of fixed batch is read

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from irconv.dim import Dim
 from irconv.errors import ModelError
-from irconv.onnx_raise import rule
-from irconv.onnx_site import Site
+from irconv.onnx_reader.raising import rule
+from irconv.onnx_reader.site import Site
 
 _AUTO_PAD = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 

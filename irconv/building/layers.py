@@ -7,14 +7,14 @@ from math import prod
 from operator import index
 from typing import Any, SupportsIndex
 
-from irconv.assembler import at_caller
+from irconv.building.assembler import at_caller
+from irconv.building.functions import Functions, spatial_rank
+from irconv.building.handle import Handle, Operand
+from irconv.building.initialise import BIAS_STD
+from irconv.building.pads import Pads, Sizes, per_axis
 from irconv.dim import Dim
 from irconv.errors import GraphError, printable
-from irconv.functions import Functions, spatial_rank
 from irconv.graph import Value
-from irconv.handle import Handle, Operand
-from irconv.initialise import BIAS_STD
-from irconv.pads import Pads, Sizes, per_axis
 from irconv.types import AnyDType, as_dtype
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from irconv.errors import ModelError
 from irconv.graph import Value
-from irconv.onnx_raise import rule
-from irconv.onnx_site import Site
+from irconv.onnx_reader.raising import rule
+from irconv.onnx_reader.site import Site
 
 
 @rule("Squeeze", 1, 11)

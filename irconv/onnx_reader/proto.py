@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 
 from irconv.errors import GraphError, ModelError, printable
-from irconv.onnx_external import read_external
-from irconv.onnx_records import Budgets, ModelRecord, NodeRecord, Problems, Refused, ValueRecord
-from irconv.onnx_tensor import RawTensor, element_type, stored_bytes, to_array
-from irconv.onnx_wire import BYTES, FIXED64, VARINT, Stream, key, varint_bytes
+from irconv.onnx_reader.external import read_external
+from irconv.onnx_reader.records import (
+    Budgets,
+    ModelRecord,
+    NodeRecord,
+    Problems,
+    Refused,
+    ValueRecord,
+)
+from irconv.onnx_reader.tensor import RawTensor, element_type, stored_bytes, to_array
+from irconv.onnx_reader.wire import BYTES, FIXED64, VARINT, Stream, key, varint_bytes
 from irconv.types import AnyDType, Array
 
 # a tensor whose message is longer than this is read field by field, straight into its array

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from irconv.assembler import Assembler, at_caller
+from irconv.building.assembler import Assembler, at_caller
+from irconv.building.handle import Handle, Operand
+from irconv.building.pads import Pads, Sizes, pad_sizes, per_axis
 from irconv.errors import GraphError, printable
-from irconv.handle import Handle, Operand
-from irconv.pads import Pads, Sizes, pad_sizes, per_axis
 
 
 class Functions(Assembler):

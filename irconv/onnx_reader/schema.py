@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from irconv.errors import printable
-from irconv.onnx_records import NodeRecord, Problems, Refused
+from irconv.onnx_reader.records import NodeRecord, Problems, Refused
 from irconv.registry import nearest
 
 

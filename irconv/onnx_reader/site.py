@@ -13,9 +13,9 @@ from irconv.attributes import make_op
 from irconv.dim import Dim
 from irconv.errors import ModelError
 from irconv.graph import Graph, Node, Value
-from irconv.onnx_records import Budgets, NodeRecord
-from irconv.onnx_tensor import ELEMENT_TYPES, element_type
-from irconv.onnx_trusted import STANDS_FOR, TRUSTED
+from irconv.onnx_reader.records import Budgets, NodeRecord
+from irconv.onnx_reader.tensor import ELEMENT_TYPES, element_type
+from irconv.onnx_reader.trusted import STANDS_FOR, TRUSTED
 from irconv.op import Op
 from irconv.ops.generic import Generic
 from irconv.registry import ops

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import networkx as nx
 
 from irconv.errors import printable
-from irconv.onnx_records import Budgets, ModelRecord, NodeRecord, Problems
+from irconv.onnx_reader.records import Budgets, ModelRecord, NodeRecord, Problems
 
 
 def check_structure(model: ModelRecord, budgets: Budgets, problems: Problems) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 from irconv.dim import Dim
 from irconv.errors import ModelError
 from irconv.graph import Value
-from irconv.onnx_raise import rule
-from irconv.onnx_site import Site
-from irconv.onnx_tensor import element_type
+from irconv.onnx_reader.raising import rule
+from irconv.onnx_reader.site import Site
+from irconv.onnx_reader.tensor import element_type
 from irconv.types import dtype_name
 
 

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from irconv.errors import ModelError, printable
-from irconv.onnx_records import Budgets
+from irconv.onnx_reader.records import Budgets
 from irconv.types import DTYPES, AnyDType, Array
 
 # ONNX's numbers of element types; 8 (strings) and 27, 28 (6-bit floats) have no NumPy form

@@ -1,0 +1,1 @@
+"""The parts of the builder: handles, layers, shared weights, initial weights."""

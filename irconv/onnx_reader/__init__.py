@@ -1,0 +1,1 @@
+"""The parts of the ONNX importer: wire format, validation, raising, re-batching."""
