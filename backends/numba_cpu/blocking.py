@@ -1,0 +1,55 @@
+"""How large the blocks of a kernel are, so that what it reads again stays in a cache."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from irconv.backends.numba_cpu import machine
+from irconv.backends.numba_cpu.convolve import VECTORS
+from irconv.backends.numba_cpu.tiles import ROWS
+
+LINE = 64  # bytes of a cache line
+
+
+def round_up(count: int, dtype: np.dtype) -> int:
+    """Elements in the whole cache lines that hold `count`."""
+    line = LINE // dtype.itemsize
+    return -(-count // line) * line
+
+
+def panel_width(dtype: np.dtype) -> int:
+    """Columns of one packed panel."""
+    return VECTORS * machine.tile(dtype).lanes
+
+
+def depth_block(depth: int, dtype: np.dtype) -> int:
+    """Depth of one cache block: at most some 100 KB of packed panel, blocks of equal size."""
+    most = 640 * 4 // dtype.itemsize
+    return max(-(-depth // -(-depth // most)), 1)
+
+
+def column_block(columns: int, dtype: np.dtype) -> int:
+    """Columns of one cache block: two or three panels, so that none has a few columns only.
+
+    Every block reads all the weights again, however narrow it is.
+    """
+    width = panel_width(dtype)
+    panels = max(-(-columns // width), 1)
+    return -(-panels // max(panels // 2, 1)) * width
+
+
+def row_block(rows: int, columns: int, before: int, dtype: np.dtype) -> int:
+    """Channels of one band: some 256 KB, and no more than half of what stood before the pool."""
+    most = min((256 << 10) // dtype.itemsize, before // 2)
+    block = max(most // max(columns, 1) // ROWS * ROWS, ROWS)
+    return min(block, -(-rows // ROWS) * ROWS)
+
+
+def split_rows(blocks: int, panels: int, parts: int) -> bool:
+    """Whether parts share the rows rather than the columns: where that is better balanced."""
+
+    def waste(items: int) -> float:
+        return -(-items // parts) * parts / max(items, 1)
+
+    # Splitting rows packs every patch once per part; allow for that.
+    return waste(blocks) > waste(panels) + 0.03
