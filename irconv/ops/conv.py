@@ -11,6 +11,7 @@ import numpy as np
 
 from irconv.dim import Dim, known, product
 from irconv.errors import GraphError
+from irconv.kinds import narrowed, widened
 from irconv.op import Op, optional, present, same_dtype, static_shape, tensor
 from irconv.types import Array, TensorType, Type
 from irconv.window import Windowed
@@ -104,13 +105,16 @@ class ConvTranspose(Windowed):
         batch, channels, *spatial = x.shape
         per_group = w.shape[1]
         full = tuple(known(s) for s in self.full_sizes(spatial))
-        columns = x.reshape(batch, self.group, channels // self.group, prod(spatial))
-        weights = w.reshape(self.group, channels // self.group, per_group, prod(w.shape[2:]))
-        y = np.zeros((batch, self.group * per_group, *full), x.dtype)
+        columns = widened(x).reshape(batch, self.group, channels // self.group, prod(spatial))
+        weights = widened(w).reshape(
+            self.group, channels // self.group, per_group, prod(w.shape[2:])
+        )
+        y = np.zeros((batch, self.group * per_group, *full), columns.dtype)
         for tap, view in enumerate(self.taps(y, tuple(spatial))):
             view += (weights[..., tap].swapaxes(1, 2) @ columns).reshape(view.shape)
         inside = (slice(a, size - b) for size, (a, b) in zip(full, self.pad_pairs, strict=True))
-        return (add_bias(y[(slice(None), slice(None), *inside)], optional(arrays, 2)),)
+        y = narrowed(y[(slice(None), slice(None), *inside)], x.dtype)
+        return (add_bias(y, optional(arrays, 2)),)
 
     def macs(self, types: Sequence[Type | None], results: Sequence[Type]) -> Dim:
         x, w = tensor(types, 0), tensor(types, 1)
@@ -118,14 +122,17 @@ class ConvTranspose(Windowed):
 
 
 def convolve(window: Windowed, x: Array, w: Array, group: int) -> Array:
-    """Conv without bias: the sum over taps of (weights of the tap) @ (pixels that it reads)."""
+    """Conv without bias: the sum over taps of (weights of the tap) @ (pixels that it reads).
+
+    Half precision is summed in float32, as one product of all taps would be.
+    """
     batch, channels, *spatial = x.shape
     out = tuple(known(s) for s in window.out_sizes(spatial))
-    weights = w.reshape(group, w.shape[0] // group, channels // group, prod(w.shape[2:]))
-    y = np.zeros((batch, group, w.shape[0] // group, prod(out)), x.dtype)
-    for tap, view in enumerate(window.taps(window.padded(x), out)):
+    weights = widened(w).reshape(group, w.shape[0] // group, channels // group, prod(w.shape[2:]))
+    y = np.zeros((batch, group, w.shape[0] // group, prod(out)), widened(x[:0]).dtype)
+    for tap, view in enumerate(window.taps(window.padded(widened(x)), out)):
         y += weights[..., tap] @ view.reshape(batch, group, channels // group, prod(out))
-    return y.reshape(batch, w.shape[0], *out)
+    return narrowed(y.reshape(batch, w.shape[0], *out), x.dtype)
 
 
 def add_bias(y: Array, b: Array | None) -> Array:
