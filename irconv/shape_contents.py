@@ -163,6 +163,11 @@ def _mapped(function: Callable[..., Any], *arrays: Array) -> Array:
     return _array(items, spread[0].shape)
 
 
+def _negated(contents: ShapeContents, node: Node) -> Array | None:
+    source = contents.of(node.operands[0])
+    return None if source is None else _mapped(lambda a: a * -1, source)
+
+
 def _divided(a: Dim, b: Dim) -> Dim:
     if isinstance(a, int) and isinstance(b, int):
         # ONNX divides integers towards zero
@@ -251,6 +256,7 @@ _RULES: dict[str, Callable[[ShapeContents, Node], Array | None]] = {
     "Sub": _binary(lambda a, b: a - b),
     "Mul": _binary(lambda a, b: a * b),
     "Div": _binary(_divided),
+    "Neg": _negated,
     "ConstantOfShape": _constant_of_shape,
     "Where": _where,
     "Equal": _equal,

@@ -169,7 +169,18 @@ def test_squeeze_and_batch_normalization() -> None:
     for opset in (7, 9, 14, 15):
         compare(model("BatchNormalization", {"x": X}, stats, opset, epsilon=0.01), {"x": X})
     with pytest.raises(ModelError, match="training mode"):
-        load(model("BatchNormalization", {"x": X}, stats, 14, training_mode=1))
+        load(model("BatchNormalization", {"x": X}, stats, 9, outputs=5))
+    y, mean, var = ours(
+        model("BatchNormalization", {"x": X}, stats, 14, 3, training_mode=1, momentum=0.75),
+        {"x": X},
+    )
+    wide = X.astype(np.float64)
+    centre, spread = wide.mean((0, 2, 3)), wide.var((0, 2, 3))
+    unit = (wide - centre[:, None, None]) / np.sqrt(spread + 1e-5)[:, None, None]
+    s, b, m, v = stats.values()
+    np.testing.assert_allclose(y, unit * s[:, None, None] + b[:, None, None], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(mean, m * 0.75 + centre * 0.25, rtol=1e-5)
+    np.testing.assert_allclose(var, v * 0.75 + spread * 0.25, rtol=1e-5)
     flat = model("BatchNormalization", {"x": X[:, :, 0, 0]}, stats, 7, spatial=0)
     assert load(flat).nodes[0].op.name == "BatchNormalization"
 

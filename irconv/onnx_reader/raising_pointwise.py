@@ -158,8 +158,11 @@ def _inference_dropout(site: Site) -> None:
 
 @rule("BatchNormalization", 6, 7, 9, 14, 15)
 def batch_normalization(site: Site) -> None:
-    """Inference only: running statistics are operands and never updated."""
+    """With running statistics; from version 14 on, with those of the batch if it trains."""
     training = site.attribute("training_mode", 0)
+    if training and site.version >= 14:
+        _training_batch_normalization(site)
+        return
     if site.version == 6:
         training = not site.attribute("is_test", 0)
     if training or any(site.record.outputs[1:]):
@@ -170,6 +173,29 @@ def batch_normalization(site: Site) -> None:
         raise ModelError("BatchNormalization with spatial=0 is not supported", got=site.type(0))
     site.attribute("momentum")
     site.native()
+
+
+def _training_batch_normalization(site: Site) -> None:
+    """Normalised by mean and variance of the batch, which also move the running ones."""
+    x, dtype = site.required(0), site.type(0).dtype
+    if site.rank() < 2 or any(site.type(i).dtype != dtype for i in range(1, 5)):
+        raise ModelError("BatchNormalization in training mode takes one element type", got=x.type)
+    axes = site.ints([a for a in range(site.rank()) if a != 1], "axes")
+    centre = site.emit(site.op("ReduceMean"), [x, axes], "centre")
+    away = site.emit(site.op("Sub"), [x, centre], "away")
+    squares = site.emit(site.op("Mul"), [away, away], "squares")
+    statistics = [
+        site.emit(site.op("ReduceMean", keepdims=0), [value, axes], stem)
+        for value, stem in ((x, "mean"), (squares, "var"))
+    ]
+    op = site.op("BatchNormalization", epsilon=site.attribute("epsilon"))
+    results = [site.emit(op, [x, site.required(1), site.required(2), *statistics], "unit")]
+    momentum = site.attribute("momentum", 0.9)
+    for running, current in zip((site.required(3), site.required(4)), statistics, strict=True):
+        old = site.emit(site.op("Mul"), [running, site.scalar(momentum, "kept")], "old")
+        new = site.emit(site.op("Mul"), [current, site.scalar(1 - momentum, "moved")], "new")
+        results.append(site.emit(site.op("Add"), [old, new], "running"))
+    site.finish_with(*results)
 
 
 @rule("Constant", 1, 9, 11, 12, 13, 19, 21, 23, 24, 25)

@@ -99,12 +99,12 @@ def _old_resize(site: Site, scales: Value) -> None:
     """Before Resize-11, positions were divided by the scale.
 
     Nearest took the pixel below, or the one above if shrinking. (ONNX did not say which; this is
-    what its vectors and onnxruntime do.)
+    what its vectors and onnxruntime do.) Upsample's scales are at least 1 by its definition.
     """
     known = scales.array
     mode = site.attribute("mode", "nearest")
     nearest = "floor"
-    if mode == "nearest":
+    if mode == "nearest" and (known is not None or site.op_type != "Upsample"):
         if known is None:
             raise ModelError(f"{site.op_type}-{site.version} needs constant scales")
         if (known < 1).any():
