@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
-from irconv.errors import BackendError
+from irconv.errors import BackendError, printable
 from irconv.graph import Graph
-from irconv.registry import backends, nearest
+from irconv.registry import backend_class, backends, nearest
 from irconv.report import Report
 from irconv.types import Array
 
@@ -61,10 +61,12 @@ class Backend(Protocol):
 
 def find_backend(name: str) -> Backend:
     """The backend called `name`, if it can run here; raises BackendError."""
-    known = backends()
-    if name not in known:
-        raise BackendError(f"unknown backend {name!r}", hint=nearest(name, list(known)))
-    backend: Backend = known[name]()
+    found = backend_class(name)
+    if found is None:
+        raise BackendError(
+            f"unknown backend {printable(name)}", hint=nearest(name, list(backends()))
+        )
+    backend: Backend = found()
     missing = backend.unavailable()
     if missing is not None:
         raise BackendError(f"backend {name} cannot run here", got=missing)

@@ -37,29 +37,42 @@ def ops() -> dict[str, type[Op]]:
 @cache
 def passes() -> dict[str, type[Any]]:
     """All pass classes by the name of their file."""
-    found = {}
-    for module in _modules("irconv.passes"):
-        name = module.__name__.rpartition(".")[2]
-        for cls in _classes(module, object):
-            if getattr(cls, "name", None) == name and hasattr(cls, "run"):
-                found[name] = cls
-    for cls in _foreign("irconv.passes", "run"):
-        found.setdefault(cls.name, cls)
-    return dict(sorted(found.items()))
+    return _found("irconv.passes", "run")
 
 
 @cache
-def backends() -> dict[str, Any]:
-    """All backend classes by name; their heavy third parties are not imported."""
-    found = {}
-    for module in _modules("irconv.backends"):
-        name = module.__name__.rpartition(".")[2]
-        for cls in _classes(module, object):
-            if getattr(cls, "name", None) == name and hasattr(cls, "compile"):
-                found[name] = cls
-    for cls in _foreign("irconv.backends", "compile"):
+def backends() -> dict[str, type[Any]]:
+    """All backend classes by the name of their folder."""
+    return _found("irconv.backends", "compile")
+
+
+def backend_class(name: str) -> type[Any] | None:
+    """The backend called `name`; of our own backends only its folder is imported."""
+    package = importlib.import_module("irconv.backends")
+    if name in {m.name for m in pkgutil.iter_modules(package.__path__)}:
+        return _own(importlib.import_module(f"irconv.backends.{name}"), "compile")
+    return backends().get(name)
+
+
+def _found(group: str, method: str) -> dict[str, type[Any]]:
+    """The classes called as their modules in the package `group`, and those of other packages."""
+    own = [_own(module, method) for module in _modules(group)]
+    found = {cls.name: cls for cls in own if cls is not None}
+    for cls in _foreign(group, method):
         found.setdefault(cls.name, cls)
     return dict(sorted(found.items()))
+
+
+def _own(module: ModuleType, method: str) -> type[Any] | None:
+    name = module.__name__.rpartition(".")[2]
+    return next(
+        (
+            c
+            for c in _classes(module, object)
+            if getattr(c, "name", None) == name and hasattr(c, method)
+        ),
+        None,
+    )
 
 
 def _modules(package_name: str) -> list[ModuleType]:
