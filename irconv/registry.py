@@ -48,9 +48,8 @@ def backends() -> dict[str, type[Any]]:
 
 def backend_class(name: str) -> type[Any] | None:
     """The backend called `name`; of our own backends only its folder is imported."""
-    package = importlib.import_module("irconv.backends")
-    if name in {m.name for m in pkgutil.iter_modules(package.__path__)}:
-        return _own(importlib.import_module(f"irconv.backends.{name}"), "compile")
+    if name in _module_names("irconv.backends"):
+        return _own(_module("irconv.backends", name), "compile")
     return backends().get(name)
 
 
@@ -75,10 +74,17 @@ def _own(module: ModuleType, method: str) -> type[Any] | None:
     )
 
 
-def _modules(package_name: str) -> list[ModuleType]:
+def _module_names(package_name: str) -> list[str]:
     package = importlib.import_module(package_name)
-    names = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_")
-    return [importlib.import_module(f"{package_name}.{name}") for name in names]
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_")
+
+
+def _module(package_name: str, name: str) -> ModuleType:
+    return importlib.import_module(f"{package_name}.{name}")
+
+
+def _modules(package_name: str) -> list[ModuleType]:
+    return [_module(package_name, name) for name in _module_names(package_name)]
 
 
 def _classes(module: ModuleType, base: type) -> list[type[Any]]:
