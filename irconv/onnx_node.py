@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 NEWEST_OPSET = 28
 # beyond this a size cannot be a tensor's; ONNX's shape inference also returns overflowed ones
 _SIZE_LIMIT = 1 << 40
+# ranks that definitions tell, where ONNX's shape inference says nothing without a constant operand
+_RANKS = {
+    "Attention": 4,
+    "BlackmanWindow": 1,
+    "HammingWindow": 1,
+    "HannWindow": 1,
+    "MelWeightMatrix": 2,
+}
+# the result has the rank of the first operand
+_AS_OPERAND = frozenset({"CenterCropPad", "MaxUnpool"})
 
 Pairs = tuple[tuple[str, Any], ...]
 
@@ -176,7 +186,8 @@ def inferred(
         )
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         raise GraphError(f"{op_type}: {_reason(error)}") from None
-    return tuple(_result(op_type, v, names) for v in answer.graph.output)
+    rank = _RANKS.get(op_type) or (types[0].rank if op_type in _AS_OPERAND and types[0] else None)
+    return tuple(_result(op_type, v, names, rank) for v in answer.graph.output)
 
 
 def _named(dim: Dim, names: dict[str, Dim]) -> int | str:
@@ -194,13 +205,14 @@ def _reason(error: Exception) -> str:
     return printable(lines[-1] if lines else type(error).__name__, 300)
 
 
-def _result(op_type: str, value: Any, names: dict[str, Dim]) -> TensorType:
+def _result(op_type: str, value: Any, names: dict[str, Dim], rank: int | None) -> TensorType:
+    """A result's type; `rank` is what the op's definition tells where inference tells no shape."""
     import onnx
 
     if not value.type.HasField("tensor_type") or not value.type.tensor_type.elem_type:
         raise GraphError(f"{op_type}: a result is no dense tensor of known element type")
     found = value.type.tensor_type
-    if not found.HasField("shape"):
+    if not found.HasField("shape") and rank is None:
         raise GraphError(
             f"{op_type}: the rank of a result is not known",
             hint="an operand that is no constant decides it",
@@ -208,6 +220,8 @@ def _result(op_type: str, value: Any, names: dict[str, Dim]) -> TensorType:
     if found.elem_type == onnx.TensorProto.STRING:
         raise GraphError(f"{op_type}: strings are not supported")
     dtype = as_dtype(onnx.helper.tensor_dtype_to_np_dtype(found.elem_type))
+    if not found.HasField("shape"):
+        return TensorType(dtype, [symbol(UNKNOWN)] * (rank or 0))
     return TensorType(dtype, [_size(op_type, d, names) for d in found.shape.dim])
 
 
