@@ -65,12 +65,13 @@ def run_guarded(program: CpuProgram, arrays: Sequence[Array]) -> list[Array]:
     program.constants[:] = [c.array for c in constants]
     arena = Guarded(np.uint8, [program.arena_bytes])
     frame = program.new_frame(arena.array)
-    program.run(frame, [g.array for g in inputs], [g.array for g in outputs])
+    found = [g.array for g in outputs]
+    program.run(frame, [g.array for g in inputs], found)
     for guarded in (*inputs, *constants):
         guarded.check("an operand", written=False)
     for guarded in (*outputs, arena):
         guarded.check("a result", written=True)
-    return [g.array.copy() for g in outputs]
+    return [array.copy() for array in found]
 
 
 def one_node(op: Op, *operands: Any) -> tuple[Graph, dict[str, Array]]:

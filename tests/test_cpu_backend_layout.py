@@ -1,4 +1,4 @@
-"""The CPU backend's moves of data beside `Op.run`: any element type as wide as a float, bit by bit."""
+"""The CPU backend's moves of data beside `Op.run`: every element as wide as a float, bit by bit."""
 
 from __future__ import annotations
 
@@ -133,7 +133,8 @@ def test_pad():
         shape = some_shape(rng, rank=int(rng.integers(1, 5)), most=5)
         axes = [a for a in range(len(shape)) if rng.random() < 0.7] or [0]
         begins = [int(rng.integers(-min(2, shape[a]), 4)) for a in axes]
-        ends = [int(rng.integers(-(shape[a] - max(-b, 0)), 4)) for a, b in zip(axes, begins)]
+        left = [shape[a] - max(-b, 0) for a, b in zip(axes, begins, strict=True)]
+        ends = [int(rng.integers(-n, 4)) for n in left]
         dtype = [np.float32, np.float64][trial % 2]
         value = Const(dtype(rng.choice([0, 7, -np.inf, np.nan]))) if rng.random() < 0.7 else None
         operands = [Const(np.int64([*begins, *ends])), value, Const(np.int64(axes))]

@@ -1,4 +1,4 @@
-"""The CPU backend's sliding windows beside `Op.run`: convolutions, fused and not, pools, patches."""
+"""The CPU backend's sliding windows beside `Op.run`: convolutions, pools, patches."""
 
 from __future__ import annotations
 
@@ -233,11 +233,10 @@ def test_transposed_convolution(rank):
         x = integers(rng, (int(rng.integers(0, 3)), group * int(rng.integers(1, 5)), *spatial))
         w = integers(rng, (x.shape[1], int(rng.integers(1, 6)), *op.kernel_shape))
         b = integers(rng, (w.shape[1] * group,)) if rng.random() < 0.6 else None
-        try:
-            node = check_exact(op, x, Const(w), constant(b), threads=1 + trial % 3, fallback=None)
-        except GraphError as error:
-            assert "the pads leave nothing" in str(error)
+        full = op.full_sizes(spatial)
+        if any(n - a - b < 1 for n, (a, b) in zip(full, op.pad_pairs, strict=True)):
             continue
+        node = check_exact(op, x, Const(w), constant(b), threads=1 + trial % 3, fallback=None)
         inside = all(p < s for p, s in zip(extra, op.strides, strict=True))
         assert node.kernel != OP_RUN or not inside
         bound += node.kernel == "convolve_transposed"
