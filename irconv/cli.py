@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from irconv import __version__
+from irconv import __version__, code_cache
 from irconv.commands import bench, console, demo, doctor, emit, export, opt, run
 from irconv.commands import list as list_command
 from irconv.errors import IrconvError, printable
@@ -26,7 +26,7 @@ from irconv.registry import register_plugin
 LINE_LIMIT = 4000
 
 # These may stand anywhere on the line: `irconv run MODEL --debug` is what people type.
-_FLAGS = {"--debug", "-q", "--quiet", "-v", "-vv", "--verbose"}
+_FLAGS = {"--debug", "--no-cache", "-q", "--quiet", "-v", "-vv", "--verbose"}
 _MISTAKES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
@@ -142,6 +142,9 @@ def options(
         int, typer.Option("-v", "--verbose", count=True, help="More on stderr; -vv still more.")
     ] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress on stderr.")] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Compile anew: read and write no compiled code.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="A traceback with an error.")] = False,
 ) -> None:
     """A compiler for convolutional networks: small graphs, visible passes, three lowered forms.
@@ -151,6 +154,7 @@ def options(
     """
     console.configure(quiet)
     _log(verbose)
+    code_cache.set_enabled(not no_cache)
     for file in plugin or ():
         load_plugin(file)
     if context.invoked_subcommand is None:

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import irconv as ic
+from irconv import code_cache
 from irconv.cli import app
 from irconv.demo_data import model_path
 from irconv.registry import passes
@@ -380,3 +381,11 @@ def test_doctor() -> None:
     assert "CPUExecutionProvider" in found["onnxruntime_providers"]
     assert found["cache"]["folder"]
     assert "cache folder" in irconv("doctor").stdout
+
+
+def test_no_cache_may_stand_anywhere_and_is_for_one_call() -> None:
+    for line in (["--no-cache", "list", "passes"], ["list", "passes", "--no-cache"]):
+        irconv(*line)
+        assert code_cache.folder() is None
+        irconv("list", "passes")
+        assert code_cache.folder() is not None

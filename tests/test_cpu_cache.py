@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numba import types
 
-from irconv.backends.numba_cpu import cache, native
+from irconv import code_cache
+from irconv.backends.numba_cpu import native
 from irconv.backends.numba_cpu.activations import pass_code
 
 F32 = np.dtype(np.float32)
@@ -21,7 +22,7 @@ F32 = np.dtype(np.float32)
 def place(tmp_path, monkeypatch):
     """A fresh cache folder of this test, and a process that knows no kernel yet."""
     monkeypatch.setenv("IRCONV_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_state", {"enabled": True, "warned": False})
+    monkeypatch.setattr(code_cache, "_state", {"enabled": True, "warned": False})
     monkeypatch.setattr(native, "_addresses", {})
     return tmp_path / "cache" / "kernels"
 
@@ -87,7 +88,7 @@ def test_a_damaged_entry_is_a_miss(place, compiled, damage):
 
 
 def test_a_cache_switched_off_is_neither_read_nor_written(place, compiled):
-    cache.set_enabled(False)
+    code_cache.set_enabled(False)
     pass_code("leaky_relu", F32)
     forget_and_ask_again()
     assert len(compiled) == 2
@@ -120,7 +121,7 @@ def test_an_unusable_folder_costs_one_warning_and_the_cache(place, compiled, kin
 def test_a_relative_folder_is_refused(place, monkeypatch):
     monkeypatch.setenv("IRCONV_CACHE_DIR", "somewhere")
     with pytest.warns(RuntimeWarning, match="absolute"):
-        assert cache.folder() is None
+        assert code_cache.folder() is None
 
 
 def test_the_key_changes_with_the_types(place):

@@ -20,7 +20,8 @@ from numba.core import dispatcher, registry
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 
-from irconv.backends.numba_cpu import cache, machine
+from irconv import code_cache
+from irconv.backends.numba_cpu import machine
 
 _lock = threading.RLock()
 _engines: list[Any] = []
@@ -70,7 +71,7 @@ def _file_name(key: tuple[str, str]) -> str:
 
 
 def _load(key: tuple[str, str]) -> int | None:
-    found = cache.load(_file_name(key))
+    found = code_cache.load(_file_name(key))
     if found is None:
         return None
     symbol, code = found
@@ -116,7 +117,7 @@ def _compile(function: Callable[..., Any], arguments: Any, key: tuple[str, str])
     _engines.append(library)
     place = int(library.get_pointer_to_function(symbol))
     if _is_self_contained(library):
-        cache.store(_file_name(key), symbol, library._get_compiled_object())
+        code_cache.store(_file_name(key), symbol, library._get_compiled_object())
     return place
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import stat
 import sys
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
-from irconv import __version__
+from irconv import __version__, code_cache
 from irconv.commands import console
 from irconv.commands.options import Json
 from irconv.errors import printable
@@ -81,31 +78,17 @@ def cpu_facts() -> dict[str, Any]:
 
 def cache_facts() -> dict[str, Any]:
     """The folder of compiled kernels, and whether it can be used."""
-    named = os.environ.get("IRCONV_CACHE_DIR")
     try:
-        folder = Path(named or platformdirs.user_cache_dir("irconv", appauthor=False))
-    except RuntimeError as error:  # no home folder
-        return {"folder": None, "state": printable(error)}
-    files = [f for f in folder.rglob("*") if f.is_file()] if folder.is_dir() else []
+        folder = code_cache.usable_folder()
+    except (OSError, RuntimeError) as error:
+        return {"folder": None, "state": f"not used: {printable(error)}"}
+    files = [f for f in folder.iterdir() if f.is_file()]
     return {
         "folder": str(folder),
-        "state": _cache_state(folder),
+        "state": "ready" if os.access(folder, os.W_OK) else "read-only",
         "files": len(files),
         "bytes": sum(f.stat().st_size for f in files),
     }
-
-
-def _cache_state(folder: Path) -> str:
-    if not folder.is_absolute():
-        return "not used: not an absolute path"
-    if not folder.exists():
-        return "not made yet"
-    found = folder.stat()
-    if not stat.S_ISDIR(found.st_mode):
-        return "not used: not a folder"
-    if hasattr(os, "getuid") and found.st_uid != os.getuid():
-        return "not used: it belongs to another user"
-    return "ready" if os.access(folder, os.W_OK) else "read-only"
 
 
 def cuda_state() -> str:

@@ -30,13 +30,14 @@ def folder() -> Path | None:
     if not _state["enabled"]:
         return None
     try:
-        return _own_folder()
+        return usable_folder()
     except (OSError, RuntimeError) as error:
         _warn(f"compiled kernels are not cached: {error}")
         return None
 
 
-def _own_folder() -> Path:
+def usable_folder() -> Path:
+    """The cache folder, made if absent; raises OSError, saying why, where it cannot be used."""
     named = os.environ.get("IRCONV_CACHE_DIR")
     place = Path(named) if named else Path(platformdirs.user_cache_dir("irconv", appauthor=False))
     if not place.is_absolute():
