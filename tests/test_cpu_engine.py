@@ -352,6 +352,26 @@ def test_convolution_and_pool_in_one_kernel(rank):
     assert kinds == {0, 1, 2}
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_pools_of_random_shapes(rank):
+    rng = np.random.default_rng([9, rank])
+    kinds, wholes = set(), set()
+    for _ in range(80):
+        g = random_geometry(rng, rank)
+        pool = random_pool(rng, g)
+        if pool is None:
+            continue
+        images, channels, parts = (int(n) for n in rng.integers(1, 5, 3))
+        x = draw(rng, (images, channels, *g.out), True)
+        step = steps.pooling(pool, g.out, images, channels, F32, parts)
+        kinds.add(pool.kind)
+        wholes.add(step.sizes["POOL_WHOLE"])
+        y = launch(step, (images, channels, *pool.out), X=x)
+        np.testing.assert_array_equal(y, pooled(x, pool).astype(F32), err_msg=f"{g.out}; {pool}")
+    assert kinds == {0, 1, 2}
+    assert wholes == {0, 1}
+
+
 def test_the_fused_pool_holds_no_buffer_of_the_size_before_it():
     cases = [
         (ConvGeometry(64, 64, (224, 224), (3, 3), (1, 1), (1,) * 4, (1, 1)), (2, 2), (2, 2)),

@@ -6,6 +6,8 @@ import numpy as np
 
 from irconv.backends.numba_cpu import machine
 from irconv.backends.numba_cpu.convolve import VECTORS
+from irconv.backends.numba_cpu.shifted import WIDE
+from irconv.backends.numba_cpu.step import PoolWindow, three
 from irconv.backends.numba_cpu.tiles import ROWS
 
 LINE = 64  # bytes of a cache line
@@ -53,3 +55,17 @@ def split_rows(blocks: int, panels: int, parts: int) -> bool:
 
     # Splitting rows packs every patch once per part; allow for that.
     return waste(blocks) > waste(panels) + 0.03
+
+
+def pool_scratch(pool: PoolWindow, rows: int, dtype: np.dtype) -> int:
+    """Elements of scratch of a pool that reads bands of `rows` rows: results, phases, shifts."""
+    (_, kernel_h, kernel_w), (_, stride_h, stride_w) = three(pool.kernel, 1), three(pool.strides, 1)
+    _, dilation_h, dilation_w = three(pool.dilations, 1)
+    _, out_h, out_w = three(pool.out, 1)
+    span = (kernel_h - 1) * dilation_h
+    height = min(out_h, (rows + span) // stride_h + 1) + span // stride_h
+    width = out_w + (kernel_w - 1) * dilation_w // stride_w
+    slack = WIDE * machine.tile(dtype).lanes
+    shifts = (kernel_h * kernel_w + 1) * 8 // dtype.itemsize
+    run = height * width
+    return round_up(run + slack + stride_h * stride_w * run + slack + shifts, dtype)

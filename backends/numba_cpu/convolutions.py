@@ -12,6 +12,7 @@ from irconv.backends.numba_cpu.blocking import (
     column_block,
     depth_block,
     panel_width,
+    pool_scratch,
     round_up,
     row_block,
     split_rows,
@@ -20,11 +21,12 @@ from irconv.backends.numba_cpu.convolve import convolve
 from irconv.backends.numba_cpu.depthwise import depthwise
 from irconv.backends.numba_cpu.im2col import im2col
 from irconv.backends.numba_cpu.pooled import convolve_pool
+from irconv.backends.numba_cpu.pooling import pool as pool_kernel
 from irconv.backends.numba_cpu.shifted import WIDE
 from irconv.backends.numba_cpu.step import NOTHING, Epilogue, PoolWindow, Step, axes, three
 from irconv.backends.numba_cpu.tiles import ROWS
 from irconv.backends.numba_cpu.transposed import convolve_transposed
-from irconv.geometry import ConvGeometry
+from irconv.geometry import ConvGeometry, Ints
 
 
 def _conv_sizes(geometry: ConvGeometry, images: int, flat: bool) -> dict[str, int]:
@@ -116,18 +118,40 @@ def pooled_convolution(
         "Y_IMAGE": geometry.out_channels * prod(pool.out),
         "DEPTH_BLOCK": depth,
         "COLUMN_BLOCK": columns,
-        "POOL_KIND": pool.kind,
         "BAND": band,
         "ROW_BLOCK": block,
         "SEGMENTS": segments,
     }
-    rank = len(pool.kernel)
-    sizes |= axes("POOLED", pool.out, 1) | axes("POOL", pool.kernel, 1)
-    sizes |= axes("POOL_STRIDE", pool.strides, 1) | axes("POOL_DILATION", pool.dilations, 1)
-    sizes |= axes("POOL_PAD", pool.pads[:rank], 0) | axes("POOL_END", pool.pads[rank:], 0)
     panels = round_up(depth * columns, dtype) + LINE // dtype.itemsize
     scratch = round_up(block * band * out_w, dtype) + panels
+    sizes |= _pool_sizes(pool, geometry.out) | {"POOL_SCRATCH": scratch}
+    scratch += pool_scratch(pool, band, dtype)
     return Step("convolve_pool", dtype, parts, scratch, sizes, epilogue, convolve_pool)
+
+
+def _pool_sizes(pool: PoolWindow, image: Ints) -> dict[str, int]:
+    rank = len(pool.kernel)
+    kernel, dilations = three(pool.kernel, 1)[1:], three(pool.dilations, 1)[1:]
+    pads = three(pool.pads[:rank], 0)
+    whole = (
+        three(pool.out, 1)[1:] == (1, 1)
+        and all(d == 1 or k == 1 for d, k in zip(dilations, kernel, strict=True))
+        and all(k - p >= n for k, p, n in zip(kernel, pads[1:], three(image, 1)[1:], strict=True))
+    )
+    sizes = {"POOL_KIND": pool.kind, "POOL_WHOLE": int(whole)}
+    sizes |= axes("POOLED", pool.out, 1) | axes("POOL", pool.kernel, 1)
+    sizes |= axes("POOL_STRIDE", pool.strides, 1) | axes("POOL_DILATION", pool.dilations, 1)
+    return sizes | axes("POOL_PAD", pool.pads[:rank], 0) | axes("POOL_END", pool.pads[rank:], 0)
+
+
+def pooling(
+    pool: PoolWindow, image: Ints, images: int, channels: int, dtype: np.dtype, parts: int = 1
+) -> Step:
+    """A pool of [images, channels, *image]. Slots to bind: X, Y and SCRATCH."""
+    sizes = {"IMAGES": images, "ROWS": channels} | axes("OUT", image, 1)
+    sizes |= _pool_sizes(pool, image)
+    scratch = pool_scratch(pool, three(image, 1)[1], dtype)
+    return Step("pool", dtype, parts, scratch, sizes, NOTHING, pool_kernel)
 
 
 def depthwise_convolution(

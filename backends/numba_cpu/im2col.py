@@ -7,7 +7,7 @@ from typing import Any
 from irconv.backends.numba_cpu import slots
 from irconv.backends.numba_cpu.jit import compiled_part
 from irconv.backends.numba_cpu.lines import clear, copy_lines, reached
-from irconv.backends.numba_cpu.pointers import at, pointer
+from irconv.backends.numba_cpu.pointers import at, number, pointer
 from irconv.backends.numba_cpu.work import share
 
 
@@ -47,18 +47,19 @@ def _write_row(step: Any, source: Any, offsets: Any, target: Any) -> None:
     in_h, in_w = step[slots.IN_H], step[slots.IN_W]
     out_h, out_w = step[slots.OUT_H], step[slots.OUT_W]
     stride, stride_h = step[slots.STRIDE_W], step[slots.STRIDE_H]
+    zero = number(0.0, target)
     low, high = reached(offsets[2], stride, in_w, out_w)
     top, bottom = reached(offsets[1], stride_h, in_h, out_h)
     for z in range(step[slots.OUT_D]):
         from_z = z * step[slots.STRIDE_D] + offsets[0]
         plane = at(target, z * out_h * out_w)
         if from_z < 0 or from_z >= step[slots.IN_D]:
-            clear(plane, out_h * out_w)
+            clear(plane, out_h * out_w, zero)
             continue
-        clear(plane, top * out_w)
+        clear(plane, top * out_w, zero)
         line = (from_z * in_h + top * stride_h + offsets[1]) * in_w + offsets[2]
         copy_lines(
             at(plane, top * out_w), out_w, at(source, line), stride_h * in_w, bottom - top,
-            stride, low, high, out_w,
+            stride, low, high, out_w, zero,
         )  # fmt: skip
-        clear(at(plane, bottom * out_w), (out_h - bottom) * out_w)
+        clear(at(plane, bottom * out_w), (out_h - bottom) * out_w, zero)

@@ -119,7 +119,7 @@ def _gather_line(line: Any, source: Any, index: Any, columns: Any) -> None:
         count = min(size, columns - v)
         start = int32_at(index, v)
         if start >= 0 and _runs_on(index, v, count):
-            move_lanes(1, at(line, v), at(source, start), 0, count, count)
+            move_lanes(1, at(line, v), at(source, start), 0, count, count, number(0.0, line))
         else:
             for i in range(v, v + count):
                 place = int32_at(index, i)

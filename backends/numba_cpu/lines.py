@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from irconv.backends.numba_cpu.jit import compiled_part
-from irconv.backends.numba_cpu.pointers import at, lanes, move_lanes, number
+from irconv.backends.numba_cpu.pointers import at, fold_lanes, lanes, move_lanes
 from irconv.backends.numba_cpu.work import blocks
 
 
@@ -20,8 +20,9 @@ def copy_lines(
     low: Any,
     high: Any,
     count: Any,
+    fill: Any,
 ) -> None:
-    """For each of `copies` lines: target[i] = source[i * stride] for low <= i < high, else 0.
+    """For each of `copies` lines: target[i] = source[i * stride] for low <= i < high, else fill.
 
     `count` elements are written; nothing else is read or written. The bounds serve all lines, so
     the masks are made once.
@@ -31,22 +32,22 @@ def copy_lines(
         for v in range(0, count, 3 * size):
             _copy_wide(
                 at(target, v), target_step, at(source, v), source_step, copies,
-                low - v, high - v, count - v,
+                low - v, high - v, count - v, fill,
             )  # fmt: skip
     elif stride == 1:
         for c in range(copies):
             to, start = at(target, c * target_step), at(source, c * source_step)
-            move_lanes(1, to, start, low, high, count)
+            move_lanes(1, to, start, low, high, count, fill)
     elif stride == 2:
         for v in range(0, count, size):
             for c in range(copies):
                 to, start = at(target, c * target_step + v), at(source, c * source_step + 2 * v)
-                move_lanes(2, to, start, low - v, high - v, count - v)
+                move_lanes(2, to, start, low - v, high - v, count - v, fill)
     else:
         for c in range(copies):
             to, start = at(target, c * target_step), at(source, c * source_step)
             for i in range(count):
-                to[i] = start[i * stride] if low <= i < high else number(0.0, to)
+                to[i] = start[i * stride] if low <= i < high else fill
 
 
 @compiled_part
@@ -59,23 +60,38 @@ def _copy_wide(
     low: Any,
     high: Any,
     count: Any,
+    fill: Any,
 ) -> None:
     """`copy_lines` for stride 1 and at most three vectors, all of a line before the next."""
     size = lanes(target)
     for c in range(copies):
         to, start = at(target, c * target_step), at(source, c * source_step)
-        move_lanes(1, to, start, low, high, count)
+        move_lanes(1, to, start, low, high, count, fill)
         to, start = at(to, size), at(start, size)
-        move_lanes(1, to, start, low - size, high - size, count - size)
+        move_lanes(1, to, start, low - size, high - size, count - size, fill)
         to, start = at(to, size), at(start, size)
-        move_lanes(1, to, start, low - 2 * size, high - 2 * size, count - 2 * size)
+        move_lanes(1, to, start, low - 2 * size, high - 2 * size, count - 2 * size, fill)
 
 
 @compiled_part
-def clear(target: Any, count: Any) -> None:
-    """`count` zeros."""
+def fold_lines(
+    adds: Any, target: Any, target_step: Any, source: Any, source_step: Any, copies: Any, count: Any
+) -> None:
+    """For each of `copies` lines: target[i] = the larger of it and source[i], or their sum."""
+    for v in range(0, count, lanes(target)):
+        for c in range(copies):
+            to, start = at(target, c * target_step + v), at(source, c * source_step + v)
+            if adds != 0:
+                fold_lanes(1, to, start, count - v)
+            else:
+                fold_lanes(0, to, start, count - v)
+
+
+@compiled_part
+def clear(target: Any, count: Any, fill: Any) -> None:
+    """`count` times `fill`."""
     for i in range(count):
-        target[i] = number(0.0, target)
+        target[i] = fill
 
 
 @compiled_part

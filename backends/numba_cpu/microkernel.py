@@ -81,44 +81,7 @@ class TileEmitter:
             with part:
                 self._epilogue(arg, tile, self._edge_masks(arg.columns))
 
-    def emit_shifted(
-        self,
-        target: Any,
-        source: Any,
-        weights: Any,
-        table: Any,
-        taps: Any,
-        start: Any,
-        low: Any,
-        high: Any,
-    ) -> None:
-        """One row: start + sum over t of weights[t] * source[table[t] ...] into the target."""
-        builder = self.builder
-        before = builder.block
-        head, after = builder.append_basic_block("tap"), builder.append_basic_block("tap.end")
-        first, bounds = self.splat(start), (self.splat(low), self.splat(high))
-        builder.branch(head)
-        builder.position_at_end(head)
-        t = builder.phi(_I64)
-        sums = [builder.phi(self.vector) for _ in range(self.vectors)]
-        weight = self.splat(builder.load(builder.gep(weights, [t])))
-        view = builder.gep(source, [builder.load(builder.gep(table, [t]))])
-        totals = [
-            builder.call(self.fma, [weight, self._load(self._column(view, j)), total])
-            for j, total in enumerate(sums)
-        ]
-        following = builder.add(t, ir.Constant(_I64, 1))
-        t.add_incoming(ir.Constant(_I64, 0), before)
-        t.add_incoming(following, head)
-        for phi, total in zip(sums, totals, strict=True):
-            phi.add_incoming(first, before)
-            phi.add_incoming(total, head)
-        builder.cbranch(builder.icmp_signed("<", following, taps), head, after)
-        builder.position_at_end(after)
-        for j, total in enumerate(totals):
-            self._store(self._clamp(total, *bounds), self._column(target, j))
-
-    def _column(self, base: Any, j: int) -> Any:
+    def column(self, base: Any, j: int) -> Any:
         """The place of vector `j` of a row."""
         return self.builder.gep(base, [ir.Constant(_I64, j * self.lanes)])
 
@@ -149,7 +112,7 @@ class TileEmitter:
         builder.position_at_end(head)
         k, a, b = builder.phi(_I64), builder.phi(arg.a.type), builder.phi(arg.b.type)
         sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in start]
-        columns = [self._load(self._column(b, j)) for j in range(self.vectors)]
+        columns = [self.load(self.column(b, j)) for j in range(self.vectors)]
         self._prefetch(builder.gep(a, [ir.Constant(_I64, _AHEAD)]))
         products = []
         for r, row in enumerate(sums):
@@ -226,7 +189,7 @@ class TileEmitter:
         added = builder.gep(arg.residual, [builder.mul(arg.ldr, ir.Constant(_I64, r))])
         row = self._add_when(given, row, added, masks)
         for j, value in enumerate(row):
-            self._store(self._clamp(value, *bounds), self._column(target, j), masks and masks[j])
+            self.store(self.clamp(value, *bounds), self.column(target, j), masks and masks[j])
 
     def _add_when(self, on: Any, row: Any, source: Any, masks: Any) -> list[Any]:
         builder = self.builder
@@ -234,7 +197,7 @@ class TileEmitter:
         with builder.if_then(on):
             added = []
             for j, value in enumerate(row):
-                loaded = self._load(self._column(source, j), masks and masks[j])
+                loaded = self.load(self.column(source, j), masks and masks[j])
                 added.append(builder.fadd(value, loaded))
             inside = builder.block
         merged = []
@@ -245,20 +208,23 @@ class TileEmitter:
             merged.append(phi)
         return merged
 
-    def _clamp(self, value: Any, low: Any, high: Any) -> Any:
+    def clamp(self, value: Any, low: Any, high: Any) -> Any:
+        """The vector held in low .. high."""
         # Written as compare and select so that a NaN, which compares false, stays.
         builder = self.builder
         value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
         return builder.select(builder.fcmp_ordered(">", value, high), high, value)
 
-    def _load(self, place: Any, mask: Any = None) -> Any:
+    def load(self, place: Any, mask: Any = None) -> Any:
+        """The vector at `place`; where there is a mask, 0 in its other lanes."""
         place = self.builder.bitcast(place, self.vector.as_pointer())
         if mask is None:
             return self.builder.load(place, align=self._alignment())
         zero = ir.Constant(self.vector, None)
         return self.builder.call(self.masked_load, [place, self._align_value(), mask, zero])
 
-    def _store(self, value: Any, place: Any, mask: Any = None) -> None:
+    def store(self, value: Any, place: Any, mask: Any = None) -> None:
+        """Write a vector, or its masked lanes."""
         place = self.builder.bitcast(place, self.vector.as_pointer())
         if mask is None:
             self.builder.store(value, place, align=self._alignment())

@@ -7,7 +7,7 @@ from typing import Any
 from irconv.backends.numba_cpu import slots
 from irconv.backends.numba_cpu.jit import compiled_part
 from irconv.backends.numba_cpu.lines import copy_lines, reached
-from irconv.backends.numba_cpu.pointers import at
+from irconv.backends.numba_cpu.pointers import at, number
 
 
 @compiled_part
@@ -70,5 +70,8 @@ def _pack_run(
         if z < 0 or z >= in_d or y < 0 or y >= in_h:
             low, high = 0, 0
         source = at(image, channel * plane + (z * in_h + y) * in_w + x)
-        copy_lines(at(target, done * width), width, source, plane, copies, stride, low, high, count)
+        copy_lines(
+            at(target, done * width), width, source, plane, copies, stride, low, high, count,
+            number(0.0, target),
+        )  # fmt: skip
         done += copies

@@ -96,9 +96,16 @@ def number(typing: Any, value: Any, like: Any) -> Any:
 
 @instruction
 def move_lanes(
-    typing: Any, stride: Any, target: Any, source: Any, first: Any, last: Any, width: Any
+    typing: Any,
+    stride: Any,
+    target: Any,
+    source: Any,
+    first: Any,
+    last: Any,
+    width: Any,
+    fill: Any,
 ) -> Any:
-    """One vector: target[i] = source[i * stride] for first <= i < last, else 0, for i < width.
+    """One vector: target[i] = source[i * stride] for first <= i < last, else fill, for i < width.
 
     `stride` is the literal 1 or 2. Nothing outside these lanes is read or written; the bounds
     may lie outside 0 .. lanes.
@@ -106,12 +113,12 @@ def move_lanes(
     step, scalar = stride.literal_value, target.dtype
     count = machine.vector_bits() // scalar.bitwidth
     whole = types.int64
-    signature = types.none(stride, target, target, whole, whole, whole)
+    signature = types.none(stride, target, target, whole, whole, whole, scalar)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         lanes = MaskedLanes(builder, context.get_value_type(scalar), count)
-        _, to, start, low, high, end = args
-        value = lanes.load_strided(start, low, high, step)
+        _, to, start, low, high, end, other = args
+        value = lanes.load_strided(start, low, high, step, lanes.spread(other))
         zero = ir.Constant(ir.IntType(64), 0)
         lanes.store(value, to, lanes.between(zero, end, 1, 0))
         return context.get_dummy_value()
@@ -142,10 +149,13 @@ class MaskedLanes:
         value = builder.select(builder.icmp_signed("<", value, limit), value, limit)
         low = ir.Constant(ir.IntType(64), -(1 << 20))
         value = builder.select(builder.icmp_signed(">", value, low), value, low)
-        value = builder.trunc(value, ir.IntType(32))
-        start = ir.Constant(self.index, ir.Undefined)
-        one = builder.insert_element(start, value, ir.Constant(ir.IntType(32), 0))
-        return builder.shuffle_vector(one, start, ir.Constant(self.index, [0] * self.count))
+        return self.spread(builder.trunc(value, ir.IntType(32)))
+
+    def spread(self, value: Any) -> Any:
+        """A vector of copies of a scalar."""
+        start = ir.Constant(ir.VectorType(value.type, self.count), ir.Undefined)
+        one = self.builder.insert_element(start, value, ir.Constant(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(one, start, ir.Constant(self.index, [0] * self.count))
 
     def between(self, low: Any, high: Any, step: int, offset: int) -> Any:
         """Mask of the lanes whose position `offset + i` is step * n for some low <= n < high."""
@@ -164,24 +174,25 @@ class MaskedLanes:
         picked = ir.Constant(self.index, [2 * i for i in range(self.count)])
         return self.builder.shuffle_vector(left, right, picked)
 
-    def load(self, place: Any, mask: Any) -> Any:
-        """The masked lanes at `place`, 0 in the others."""
+    def load(self, place: Any, mask: Any, other: Any = None) -> Any:
+        """The masked lanes at `place`, those of the vector `other` (or 0) in the others."""
         place = self.builder.bitcast(place, self.vector.as_pointer())
         load = self._declare(
             "llvm.masked.load",
             self.vector,
             [place.type, ir.IntType(32), self.mask, self.vector],
         )
-        zero = ir.Constant(self.vector, None)
-        return self.builder.call(load, [place, self.align, mask, zero])
+        other = ir.Constant(self.vector, None) if other is None else other
+        return self.builder.call(load, [place, self.align, mask, other])
 
-    def load_strided(self, place: Any, low: Any, high: Any, stride: int) -> Any:
-        """The elements i * stride at `place` for low <= i < high, 0 in the other lanes."""
+    def load_strided(self, place: Any, low: Any, high: Any, stride: int, other: Any) -> Any:
+        """The elements i * stride at `place` for low <= i < high, `other` in the other lanes."""
         whole = ir.IntType(64)
         pieces = [
             self.load(
                 self.builder.gep(place, [ir.Constant(whole, piece * self.count)]),
                 self.between(low, high, stride, piece * self.count),
+                other,
             )
             for piece in range(stride)
         ]
@@ -199,31 +210,88 @@ class MaskedLanes:
 
 
 @instruction
-def fold_lanes(
-    typing: Any, adds: Any, stride: Any, target: Any, source: Any, first: Any, last: Any
-) -> Any:
-    """One vector: target[i] = fold(target[i], source[i * stride]) for first <= i < last.
+def fold_lanes(typing: Any, adds: Any, target: Any, source: Any, count: Any) -> Any:
+    """One vector: target[i] = fold(target[i], source[i]) for i < count.
 
     The fold is the larger of the two (a NaN of either stays) where the literal `adds` is 0, their
-    sum where it is 1. `stride` is the literal 1 or 2. No other lane is read or written.
+    sum where it is 1. No other lane is read or written.
     """
-    step, scalar = stride.literal_value, target.dtype
-    count = machine.vector_bits() // scalar.bitwidth
-    signature = types.none(adds, stride, target, target, types.int64, types.int64)
+    scalar = target.dtype
+    size = machine.vector_bits() // scalar.bitwidth
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        lanes = MaskedLanes(builder, context.get_value_type(scalar), count)
-        _, _, to, start, low, high = args
-        value = lanes.load_strided(start, low, high, step)
-        mask = lanes.between(low, high, 1, 0)
-        old = lanes.load(to, mask)
-        if adds.literal_value:
-            new = builder.fadd(old, value)
-        else:
-            # Unordered, so that a NaN in the source is taken; one in the target is kept below.
-            taken = builder.select(builder.fcmp_unordered(">", value, old), value, old)
-            new = builder.select(builder.fcmp_unordered("uno", old, old), old, taken)
+        lanes = MaskedLanes(builder, context.get_value_type(scalar), size)
+        _, to, start, width = args
+        mask = lanes.between(ir.Constant(ir.IntType(64), 0), width, 1, 0)
+        new = folded(builder, adds.literal_value, lanes.load(to, mask), lanes.load(start, mask))
         lanes.store(new, to, mask)
         return context.get_dummy_value()
 
-    return signature, generate
+    return types.none(adds, target, target, types.int64), generate
+
+
+@instruction
+def fold_run(typing: Any, adds: Any, target: Any, source: Any, count: Any) -> Any:
+    """*target = fold of it and of source[0 .. count]; see `fold_lanes`."""
+    scalar = target.dtype
+    size = machine.vector_bits() // scalar.bitwidth
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, to, start, length = args
+        emit_fold_run(
+            MaskedLanes(builder, context.get_value_type(scalar), size),
+            adds.literal_value,
+            to,
+            start,
+            length,
+        )
+        return context.get_dummy_value()
+
+    return types.none(adds, target, target, types.int64), generate
+
+
+RUNS = 4  # vectors in flight of `fold_run`
+
+
+def emit_fold_run(lanes: MaskedLanes, adds: int, target: Any, source: Any, count: Any) -> None:
+    """Emits the loop of `fold_run`: RUNS vectors at a time, the lanes past the end neutral."""
+    builder, whole = lanes.builder, ir.IntType(64)
+    neutral = ir.Constant(lanes.vector.element, 0.0 if adds else float("-inf"))
+    empty = lanes.spread(neutral)
+    before = builder.block
+    head, after = builder.append_basic_block("run"), builder.append_basic_block("run.end")
+    builder.branch(head)
+    builder.position_at_end(head)
+    i = builder.phi(whole)
+    totals = [builder.phi(lanes.vector) for _ in range(RUNS)]
+    left = builder.sub(count, i)
+    place = builder.gep(source, [i])
+    zero = ir.Constant(whole, 0)
+    following = builder.add(i, ir.Constant(whole, RUNS * lanes.count))
+    for j, total in enumerate(totals):
+        offset = ir.Constant(whole, j * lanes.count)
+        mask = lanes.between(zero, builder.sub(left, offset), 1, 0)
+        value = lanes.load(builder.gep(place, [offset]), mask, empty)
+        total.add_incoming(empty, before)
+        total.add_incoming(folded(builder, adds, total, value), builder.block)
+    i.add_incoming(zero, before)
+    i.add_incoming(following, head)
+    ends = [phi.incomings[1][0] for phi in totals]
+    builder.cbranch(builder.icmp_signed("<", following, count), head, after)
+    builder.position_at_end(after)
+    while len(ends) > 1:
+        ends = [folded(builder, adds, a, b) for a, b in zip(ends[::2], ends[1::2], strict=True)]
+    result = builder.load(target)
+    for lane in range(lanes.count):
+        value = builder.extract_element(ends[0], ir.Constant(ir.IntType(32), lane))
+        result = folded(builder, adds, result, value)
+    builder.store(result, target)
+
+
+def folded(builder: Any, adds: int, old: Any, value: Any) -> Any:
+    """Emits the sum of two vectors, or the larger where a NaN of either stays."""
+    if adds:
+        return builder.fadd(old, value)
+    # "not less" is one instruction that takes a NaN of `value`; one of `old` is kept after it.
+    taken = builder.select(builder.fcmp_unordered(">=", value, old), value, old)
+    return builder.select(builder.fcmp_unordered("uno", old, old), old, taken)

@@ -7,17 +7,19 @@ from typing import Any
 from irconv.backends.numba_cpu import slots
 from irconv.backends.numba_cpu.convolve import convolve_columns
 from irconv.backends.numba_cpu.jit import compiled_part
-from irconv.backends.numba_cpu.lines import reached
+from irconv.backends.numba_cpu.lines import clear, fold_lines
+from irconv.backends.numba_cpu.phases import phase_sizes, split_phases, write_shifts
 from irconv.backends.numba_cpu.pointers import (
     address,
     at,
     call,
     double_bits,
-    fold_lanes,
+    fold_run,
     lanes,
     number,
     pointer,
 )
+from irconv.backends.numba_cpu.shifted import HALF, WIDE, shifted_fold
 from irconv.backends.numba_cpu.tiles import ROWS
 from irconv.backends.numba_cpu.work import blocks, share
 
@@ -64,9 +66,11 @@ def _pool_segment(
     rows = step[slots.ROWS]
     y = at(
         pointer(step[slots.Y], scratch),
-        image * step[slots.Y_IMAGE] + group * rows * size + plane * height * width,
+        image * step[slots.Y_IMAGE] + (group * rows + channels[0]) * size + plane * height * width,
     )
-    start_pool(step, y, size, channels, pooled_rows)
+    planes = channels[1] - channels[0]
+    behind = at(scratch, step[slots.POOL_SCRATCH])
+    start_pool(step, y, size, planes, pooled_rows)
     stride, dilation = step[slots.POOL_STRIDE_H], step[slots.POOL_DILATION_H]
     top = pooled_rows[0] * stride - step[slots.POOL_PAD_H]
     bottom = (
@@ -88,24 +92,23 @@ def _pool_segment(
             row = top + i * step[slots.BAND]
             band = (row, min(row + step[slots.BAND], bottom))
             _convolve_band(step, image, group, channels, z, band, scratch)
-            for channel in range(channels[0], channels[1]):
-                source = at(
-                    scratch,
-                    (channel - channels[0]) * (band[1] - band[0]) * step[slots.OUT_W],
-                )
-                pool_band(step, source, band, at(y, channel * size), pooled_rows)
+            columns = (band[1] - band[0]) * step[slots.OUT_W]
+            pool_rows(step, scratch, columns, band, y, size, planes, pooled_rows, behind)
     if step[slots.POOL_KIND] != slots.MAX:
-        divide_pool(step, y, size, channels, plane, pooled_rows)
+        divide_pool(step, y, size, planes, plane, pooled_rows, behind)
 
 
 @compiled_part
-def start_pool(step: Any, y: Any, size: Any, channels: Any, pooled_rows: Any) -> None:
+def start_pool(step: Any, y: Any, y_step: Any, planes: Any, pooled_rows: Any) -> None:
     """Put what the pool folds into where it begins: -inf, or 0 for a sum."""
     width = step[slots.POOLED_W]
     zero = number(-1e400, y) if step[slots.POOL_KIND] == slots.MAX else number(0.0, y)
-    for channel in range(channels[0], channels[1]):
-        for q in range(pooled_rows[0] * width, pooled_rows[1] * width):
-            y[channel * size + q] = zero
+    for c in range(planes):
+        clear(
+            at(y, c * y_step + pooled_rows[0] * width),
+            (pooled_rows[1] - pooled_rows[0]) * width,
+            zero,
+        )
 
 
 @compiled_part
@@ -158,63 +161,84 @@ def _convolve_band(
 
 
 @compiled_part
-def pool_band(step: Any, source: Any, band: Any, y: Any, pooled_rows: Any) -> None:
-    """One channel of a band into all output rows that read it."""
+def pool_rows(
+    step: Any,
+    source: Any,
+    source_step: Any,
+    band: Any,
+    y: Any,
+    y_step: Any,
+    planes: Any,
+    pooled_rows: Any,
+    scratch: Any,
+) -> None:
+    """Fold rows band[0] .. band[1] of `planes` images into the output rows that read them.
+
+    `source_step` and `y_step` lead from one image, and from one output, to the next. Scratch:
+    see `blocking.pool_scratch`.
+    """
+    adds = int(step[slots.POOL_KIND] != slots.MAX)
     stride, dilation = step[slots.POOL_STRIDE_H], step[slots.POOL_DILATION_H]
     pad, out_w, width = step[slots.POOL_PAD_H], step[slots.OUT_W], step[slots.POOLED_W]
-    span = (step[slots.POOL_H] - 1) * dilation
-    top = max(pooled_rows[0], blocks(band[0] + pad - span, stride))
+    if step[slots.POOL_WHOLE] != 0:
+        count = (band[1] - band[0]) * out_w
+        for c in range(planes):
+            if adds != 0:
+                fold_run(1, at(y, c * y_step), at(source, c * source_step), count)
+            else:
+                fold_run(0, at(y, c * y_step), at(source, c * source_step), count)
+        return
+    top = max(pooled_rows[0], blocks(band[0] + pad - (step[slots.POOL_H] - 1) * dilation, stride))
     bottom = min(pooled_rows[1], blocks(band[1] + pad, stride))
-    for tap_w in range(step[slots.POOL_W]):
-        shift = tap_w * step[slots.POOL_DILATION_W] - step[slots.POOL_PAD_W]
-        reach = reached(shift, step[slots.POOL_STRIDE_W], out_w, width)
-        for p in range(top, bottom):
-            for tap_h in range(step[slots.POOL_H]):
-                row = p * stride - pad + tap_h * dilation - band[0]
-                if row >= 0 and row < band[1] - band[0]:
-                    _pool_row(step, at(source, row * out_w + shift), at(y, p * width), reach)
+    if bottom <= top:
+        return
+    image = (1, band[1] - band[0], out_w)
+    kernel = (1, step[slots.POOL_H], step[slots.POOL_W])
+    strides = (1, stride, step[slots.POOL_STRIDE_W])
+    dilations = (1, dilation, step[slots.POOL_DILATION_W])
+    pads = (0, pad + band[0] - top * stride, step[slots.POOL_PAD_W])
+    size = phase_sizes((1, bottom - top, width), kernel, strides, dilations)
+    run, room = size[1] * size[2], WIDE * lanes(y)
+    phases = at(scratch, run + room)
+    behind = address(at(phases, strides[1] * strides[2] * run + room))
+    table = pointer((behind + 7) // 8 * 8, step)
+    write_shifts(size, kernel, strides, dilations, table)
+    taps = kernel[1] * kernel[2]
+    used = (bottom - top - 1) * size[2] + width
+    start = number(0.0, y) if adds != 0 else number(-1e400, y)
+    for c in range(planes):
+        split_phases(at(source, c * source_step), image, size, strides, pads, start, phases)
+        _fold_taps(adds, scratch, phases, table, taps, used, start)
+        to = at(y, c * y_step + top * width)
+        fold_lines(adds, to, width, scratch, size[2], bottom - top, width)
 
 
 @compiled_part
-def _pool_row(step: Any, line: Any, y: Any, reach: Any) -> None:
-    """One tap of one row before the pool into one row after it."""
-    if step[slots.POOL_KIND] == slots.MAX:
-        _take_largest(y, line, step[slots.POOL_STRIDE_W], reach[0], reach[1])
-    else:
-        _add(y, line, step[slots.POOL_STRIDE_W], reach[0], reach[1])
+def _fold_taps(
+    adds: Any, sums: Any, phases: Any, table: Any, taps: Any, used: Any, start: Any
+) -> None:
+    """The first `used` of the sums (or extremes) of all taps."""
+    for i in range(0, used, WIDE * lanes(sums)):
+        to, source = at(sums, i), at(phases, i)
+        if used - i > HALF * lanes(sums):
+            if adds != 0:
+                shifted_fold(1, WIDE, to, source, table, taps, start)
+            else:
+                shifted_fold(0, WIDE, to, source, table, taps, start)
+        elif adds != 0:
+            shifted_fold(1, HALF, to, source, table, taps, start)
+        else:
+            shifted_fold(0, HALF, to, source, table, taps, start)
 
 
 @compiled_part
-def _take_largest(y: Any, line: Any, stride: Any, first: Any, end: Any) -> None:
-    if stride == 1:
-        for v in range(0, end, lanes(y)):
-            fold_lanes(0, 1, at(y, v), at(line, v), first - v, end - v)
-    elif stride == 2:
-        for v in range(0, end, lanes(y)):
-            fold_lanes(0, 2, at(y, v), at(line, 2 * v), first - v, end - v)
-    else:
-        for q in range(first, end):
-            value, best = line[q * stride], y[q]
-            # A NaN of either side stays.
-            y[q] = value if value > best or value != value else best
+def divide_pool(
+    step: Any, y: Any, y_step: Any, planes: Any, plane: Any, pooled_rows: Any, scratch: Any
+) -> None:
+    """Turn the sums of output plane `plane` of `planes` images into averages.
 
-
-@compiled_part
-def _add(y: Any, line: Any, stride: Any, first: Any, end: Any) -> None:
-    if stride == 1:
-        for v in range(0, end, lanes(y)):
-            fold_lanes(1, 1, at(y, v), at(line, v), first - v, end - v)
-    elif stride == 2:
-        for v in range(0, end, lanes(y)):
-            fold_lanes(1, 2, at(y, v), at(line, 2 * v), first - v, end - v)
-    else:
-        for q in range(first, end):
-            y[q] += line[q * stride]
-
-
-@compiled_part
-def divide_pool(step: Any, y: Any, size: Any, channels: Any, plane: Any, pooled_rows: Any) -> None:
-    """Turn the sums into averages over the window, or over what of it lies inside."""
+    Over the window, or over what of it lies inside. Scratch: POOLED_W values.
+    """
     inside = step[slots.POOL_KIND] == slots.AVERAGE_INSIDE
     deep = _window(
         plane * step[slots.POOL_STRIDE_D] - step[slots.POOL_PAD_D],
@@ -225,6 +249,16 @@ def divide_pool(step: Any, y: Any, size: Any, channels: Any, plane: Any, pooled_
         inside,
     )
     width = step[slots.POOLED_W]
+    for q in range(width):
+        count = _window(
+            q * step[slots.POOL_STRIDE_W] - step[slots.POOL_PAD_W],
+            step[slots.POOL_W],
+            step[slots.POOL_DILATION_W],
+            step[slots.OUT_W],
+            step[slots.POOL_END_W],
+            inside,
+        )
+        scratch[q] = number(float(count), y)
     for p in range(pooled_rows[0], pooled_rows[1]):
         high = deep * _window(
             p * step[slots.POOL_STRIDE_H] - step[slots.POOL_PAD_H],
@@ -234,18 +268,11 @@ def divide_pool(step: Any, y: Any, size: Any, channels: Any, plane: Any, pooled_
             step[slots.POOL_END_H],
             inside,
         )
-        for q in range(width):
-            count = high * _window(
-                q * step[slots.POOL_STRIDE_W] - step[slots.POOL_PAD_W],
-                step[slots.POOL_W],
-                step[slots.POOL_DILATION_W],
-                step[slots.OUT_W],
-                step[slots.POOL_END_W],
-                inside,
-            )
-            divisor = number(float(count), y)
-            for channel in range(channels[0], channels[1]):
-                y[channel * size + p * width + q] /= divisor
+        factor = number(float(high), y)
+        for c in range(planes):
+            line = at(y, c * y_step + p * width)
+            for q in range(width):
+                line[q] /= scratch[q] * factor
 
 
 @compiled_part

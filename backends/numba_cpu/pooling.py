@@ -6,7 +6,7 @@ from typing import Any
 
 from irconv.backends.numba_cpu import slots
 from irconv.backends.numba_cpu.pointers import at, pointer
-from irconv.backends.numba_cpu.pooled import divide_pool, pool_band, start_pool
+from irconv.backends.numba_cpu.pooled import divide_pool, pool_rows, start_pool
 from irconv.backends.numba_cpu.transposed import gather_channel
 from irconv.backends.numba_cpu.work import share
 
@@ -14,14 +14,14 @@ from irconv.backends.numba_cpu.work import share
 def pool(step: Any, like: Any, part: Any, parts: Any) -> None:
     """Kernel: max or average pool of [IMAGES, ROWS, *OUT] to [IMAGES, ROWS, *POOLED]."""
     height, planes = step[slots.POOLED_H], step[slots.POOLED_D]
-    size = planes * height * step[slots.POOLED_W]
-    layer = step[slots.OUT_H] * step[slots.OUT_W]
-    first, end = share(step[slots.IMAGES] * step[slots.ROWS] * planes, part, parts)
-    for unit in range(first, end):
-        channel, plane = unit // planes, unit % planes
-        y = at(pointer(step[slots.Y], like), channel * size + plane * height * step[slots.POOLED_W])
-        x = at(pointer(step[slots.X], like), channel * step[slots.OUT_D] * layer)
-        start_pool(step, y, size, (0, 1), (0, height))
+    layer, out = height * step[slots.POOLED_W], step[slots.OUT_H] * step[slots.OUT_W]
+    y_step, x_step = planes * layer, step[slots.OUT_D] * out
+    scratch = at(pointer(step[slots.SCRATCH], like), part * step[slots.SCRATCH_EACH])
+    first, end = share(step[slots.IMAGES] * step[slots.ROWS], part, parts)
+    rows = (0, height)
+    for plane in range(planes):
+        y = at(pointer(step[slots.Y], like), first * y_step + plane * layer)
+        start_pool(step, y, y_step, end - first, rows)
         for tap in range(step[slots.POOL_D]):
             z = (
                 plane * step[slots.POOL_STRIDE_D]
@@ -29,9 +29,11 @@ def pool(step: Any, like: Any, part: Any, parts: Any) -> None:
                 + tap * step[slots.POOL_DILATION_D]
             )
             if z >= 0 and z < step[slots.OUT_D]:
-                pool_band(step, at(x, z * layer), (0, step[slots.OUT_H]), y, (0, height))
+                x = at(pointer(step[slots.X], like), first * x_step + z * out)
+                band = (0, step[slots.OUT_H])
+                pool_rows(step, x, x_step, band, y, y_step, end - first, rows, scratch)
         if step[slots.POOL_KIND] != slots.MAX:
-            divide_pool(step, y, size, (0, 1), plane, (0, height))
+            divide_pool(step, y, y_step, end - first, plane, rows, scratch)
 
 
 def col2im(step: Any, like: Any, part: Any, parts: Any) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
     LOW, HIGH, ALPHA, BETA,                     # bits of float64: clamp bounds, FINISH's two
     DEPTH_BLOCK, COLUMN_BLOCK, SPLIT_ROWS,      # cache blocking; whether parts share the rows
     POOL_KIND, BAND, ROW_BLOCK, SEGMENTS,       # see `pooled`
+    POOL_SCRATCH, POOL_WHOLE,                   # its place; whether one window holds all
     POOLED_D, POOLED_H, POOLED_W,
     POOL_D, POOL_H, POOL_W,
     POOL_STRIDE_D, POOL_STRIDE_H, POOL_STRIDE_W,
@@ -25,7 +26,7 @@ from __future__ import annotations
     POOL_PAD_D, POOL_PAD_H, POOL_PAD_W,
     POOL_END_D, POOL_END_H, POOL_END_W,         # padding after the last element
     COUNT,
-) = range(64)
+) = range(66)
 
 # A product of two matrices (`product`, `dense`) shares the places before IMAGES and the numbers.
 (

@@ -12,6 +12,7 @@ from irconv.backends.numba_cpu.convolutions import (
     patch_geometry,
     patch_matrix,
     pooled_convolution,
+    pooling,
     transposed_convolution,
     transposed_weights,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "patch_geometry",
     "patch_matrix",
     "pooled_convolution",
+    "pooling",
     "transposed_convolution",
     "transposed_weights",
 ]

@@ -15,7 +15,7 @@ from irconv.backends.numba_cpu.binders.kind import (
     source,
 )
 from irconv.backends.numba_cpu.launch import Launch, engine
-from irconv.backends.numba_cpu.pooling import col2im, pool
+from irconv.backends.numba_cpu.pooling import col2im
 from irconv.graph import Node
 from irconv.op import Op
 from irconv.ops.im2col import Col2Im
@@ -29,15 +29,7 @@ def bind_pool(node: Node, threads: int) -> list[Launch] | None:
     if dtype is None or len(node.results) > 1 or len(image) > LARGEST_RANK:
         return None
     window = pool_window(node.op, tuple(image))
-    rank = len(image)
-    sizes = {"IMAGES": images, "ROWS": channels, "POOL_KIND": window.kind}
-    sizes |= steps.axes("OUT", tuple(image), 1) | steps.axes("POOLED", window.out, 1)
-    sizes |= steps.axes("POOL", window.kernel, 1)
-    sizes |= steps.axes("POOL_STRIDE", window.strides, 1)
-    sizes |= steps.axes("POOL_DILATION", window.dilations, 1)
-    sizes |= steps.axes("POOL_PAD", window.pads[:rank], 0)
-    sizes |= steps.axes("POOL_END", window.pads[rank:], 0)
-    step = steps.Step("pool", dtype, threads, 0, sizes, kernel=pool)
+    step = steps.pooling(window, tuple(image), images, channels, dtype, threads)
     return [engine(step, X=source(x), Y=node.result)]
 
 
