@@ -93,7 +93,9 @@ def test_matmul():
     rng = np.random.default_rng(4)
     for trial in range(30):
         m, k, n = sizes(rng, 3)
-        check_exact(MatMul(), integers(rng, (2, m, k)), integers(rng, (k, n)), threads=1 + trial % 3)
+        check_exact(
+            MatMul(), integers(rng, (2, m, k)), integers(rng, (k, n)), threads=1 + trial % 3
+        )
         check_exact(MatMul(), Const(integers(rng, (m, k))), integers(rng, (3, k, n)))
     wide = integers(rng, (1, 700)), integers(rng, (700, 130))
     check_exact(MatMul(), *wide)
@@ -201,9 +203,7 @@ def sparse_graph(
 
 
 def sparse_op(g: ConvGeometry, transposed: bool, form: str) -> ConvMatrix:
-    return ConvMatrix(
-        g.kernel, g.strides, g.pads, g.dilations, g.image, g.group, transposed, form
-    )
+    return ConvMatrix(g.kernel, g.strides, g.pads, g.dilations, g.image, g.group, transposed, form)
 
 
 @pytest.mark.parametrize("form", ["tap", "literal"])
