@@ -30,8 +30,6 @@ _RANKS = {
     "HannWindow": 1,
     "MelWeightMatrix": 2,
 }
-# the result has the rank of the first operand
-_AS_OPERAND = frozenset({"CenterCropPad", "MaxUnpool"})
 
 Pairs = tuple[tuple[str, Any], ...]
 
@@ -186,7 +184,8 @@ def inferred(
         )
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         raise GraphError(f"{op_type}: {_reason(error)}") from None
-    rank = _RANKS.get(op_type) or (types[0].rank if op_type in _AS_OPERAND and types[0] else None)
+    like = types[0] if op_type == "CenterCropPad" else None
+    rank = like.rank if like is not None else _RANKS.get(op_type)
     return tuple(_result(op_type, v, names, rank) for v in answer.graph.output)
 
 

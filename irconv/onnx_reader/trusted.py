@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # tests/test_import_trusted.py compares each of them, and fails for one that it cannot compare
 _TRUSTED = """
-AffineGrid 20; Attention 23; BitCast 26; BlackmanWindow 17; CausalConvWithState 27;
+AffineGrid 20; Attention 23 24 25; BitCast 26; BlackmanWindow 17; CausalConvWithState 27;
 CenterCropPad 18; Compress 11 28; ConvInteger 10; CumProd 26; DFT 17 20; DeformConv 19 22; Det
 11 22; DynamicQuantizeLinear 11; Einsum 12 28; EyeLike 9 22; GRU 7 14 22; GatherElements 11 13;
 GatherND 11 12 13; GridSample 20 22; HammingWindow 17; HannWindow 17; LSTM 7 14 22;
