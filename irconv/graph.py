@@ -281,8 +281,11 @@ class Graph:
     def add_parameter(
         self, name: str, array: Any, *, trainable: bool = True, uid: int | None = None
     ) -> Value:
-        """A constant that holds its array (made read-only; not copied when it is an ndarray)."""
+        """A constant that holds its array (made read-only; not copied when it is an ndarray in the
+        native byte order).
+        """
         data = np.asarray(array)
+        data = data.astype(data.dtype.newbyteorder("="), copy=False)
         view = data.view()
         view.flags.writeable = False
         value = Value(name, type_of(data), array=view, trainable=trainable, uid=uid)
