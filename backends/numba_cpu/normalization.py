@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from irconv.backends.numba_cpu.jit import compiled_part
 from irconv.backends.numba_cpu.pointers import at, double_bits, number, pointer
+from irconv.backends.numba_cpu.roots import square_root
 from irconv.backends.numba_cpu.work import share
 
 
@@ -59,5 +59,5 @@ def _three_quarters(y: Any, x: Any, pixels: Any, alpha: Any, bias: Any) -> None:
     """y = x * v^-0.75 with v = bias + alpha * y, as r * sqrt(r), r = 1 / sqrt(v)."""
     one = number(1.0, y)
     for p in range(pixels):
-        r = one / math.sqrt(bias + alpha * y[p])
-        y[p] = x[p] * (r * math.sqrt(r))
+        r = one / square_root(bias + alpha * y[p])
+        y[p] = x[p] * (r * square_root(r))

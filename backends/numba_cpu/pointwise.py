@@ -10,6 +10,7 @@ from typing import Any
 from irconv.backends.numba_cpu.activations import ACTIVATIONS
 from irconv.backends.numba_cpu.jit import compiled_part
 from irconv.backends.numba_cpu.pointers import at, double_bits, number, pointer
+from irconv.backends.numba_cpu.roots import square_root
 from irconv.backends.numba_cpu.work import share
 
 AXES = 4  # axes of a broadcast after those that run together are merged
@@ -33,7 +34,7 @@ def absolute(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
 
 def sqrt(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
     """The square root; NaN below 0."""
-    return math.sqrt(x)
+    return square_root(x)
 
 
 def reciprocal(x: Any, alpha: Any, beta: Any, one: Any) -> Any:
