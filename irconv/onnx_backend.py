@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx.backend.base import Backend, BackendRep, Device, DeviceType, namedtupledict
 
-from irconv.errors import IrconvError
+from irconv.errors import BackendError, InputError, IrconvError, printable
 from irconv.executable import Executable, compile  # noqa: A004 - irconv's public name
 from irconv.onnx_import import load
 from irconv.registry import backends
@@ -17,6 +17,7 @@ from irconv.types import Array
 
 # which backend runs a device of ONNX's
 DEVICES = {DeviceType.CPU: "numba_cpu", DeviceType.CUDA: "numba_cuda"}
+BY_NAME = ("CPU", "CUDA", "CUDA:0")
 
 
 class IrconvRep(BackendRep):
@@ -30,6 +31,10 @@ class IrconvRep(BackendRep):
         executable = self.executable
         if not isinstance(inputs, Mapping):
             given = list(inputs) if isinstance(inputs, Sequence) else [inputs]
+            if len(given) != len(executable.inputs):
+                raise InputError(
+                    "wrong number of inputs", expected=len(executable.inputs), got=len(given)
+                )
             inputs = dict(zip(executable.inputs, given, strict=True))
         results = executable.run(inputs)
         names = list(results)
@@ -43,8 +48,7 @@ class IrconvBackend(Backend):
     @classmethod
     def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> IrconvRep:
         """The model compiled for `device`; raises an IrconvError for what irconv refuses."""
-        kind = Device(device).type
-        return IrconvRep(compile(load(model), backend=DEVICES[kind]))
+        return IrconvRep(compile(load(model), backend=_backend_of(device)))
 
     @classmethod
     def run_node(
@@ -70,7 +74,10 @@ class IrconvBackend(Backend):
     @classmethod
     def supports_device(cls, device: str) -> bool:
         """Whether the backend of this device can run here."""
-        name = DEVICES.get(Device(device).type)
+        try:
+            name = _backend_of(device)
+        except BackendError:
+            return False
         return name in backends() and backends()[name]().unavailable() is None
 
     @classmethod
@@ -81,6 +88,15 @@ class IrconvBackend(Backend):
         except IrconvError:
             return False
         return True
+
+
+def _backend_of(device: str) -> str:
+    try:
+        return DEVICES[Device(device).type]
+    except (AttributeError, KeyError, ValueError) as error:
+        raise BackendError(
+            "unknown device", expected=" or ".join(BY_NAME), got=printable(device)
+        ) from error
 
 
 def _described(name: str, array: Array) -> onnx.ValueInfoProto:
