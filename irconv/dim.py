@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
-from operator import mul
+from math import gcd
+from operator import index, mul
 from typing import TypeAlias
 
 from irconv.errors import GraphError, printable
@@ -68,13 +69,7 @@ class Expr:
             return whole + rest // other
         # (3*N + 5)//2 == (3*N + 1)//2 + 2: the constant is reduced, so that equal forms meet
         constant = dict(rest.terms).get((), 0)
-        whole = whole + constant // other
-        rest = rest - constant + constant % other
-        return (
-            whole + _atom(FloorDiv(rest, other))
-            if isinstance(rest, Expr)
-            else whole + rest // other
-        )
+        return whole + constant // other + _reduced(rest - constant, constant % other, other)
 
     def __rfloordiv__(self, other: int) -> Dim:
         return 0 if other == 0 else _atom(FloorDiv(Expr((((), other),)), self))
@@ -119,6 +114,36 @@ def _polynomial(terms: Iterable[tuple[Monomial, int]]) -> Dim:
     if set(kept) == {()}:
         return kept[()]
     return Expr(tuple(sorted(kept.items(), key=_term_order)))
+
+
+def _reduced(terms: Dim, constant: int, divisor: int) -> Dim:
+    """(terms + constant)//divisor in lowest terms: (2*N + 1)//4 is N//2, and (N//2)//2 is N//4."""
+    if isinstance(terms, int):
+        return (terms + constant) // divisor
+    common = gcd(divisor, *(c for _, c in terms.terms))
+    if common > 1:
+        # what the constant adds below the common factor never reaches the next whole number
+        return (_polynomial((m, c // common) for m, c in terms.terms) + constant // common) // (
+            divisor // common
+        )
+    inner = _lone_quotient(terms)
+    if inner is not None and isinstance(inner.denominator, int):
+        # (a//b + c)//d == (a + b*c)//(b*d)
+        return (inner.numerator + inner.denominator * constant) // (inner.denominator * divisor)
+    return _atom(FloorDiv(_expression(terms + constant), divisor))
+
+
+def _lone_quotient(terms: Expr) -> FloorDiv | None:
+    """The quotient that `terms` is, if it is one alone."""
+    if len(terms.terms) != 1 or terms.terms[0][1] != 1 or len(terms.terms[0][0]) != 1:
+        return None
+    atom, power = terms.terms[0][0][0]
+    return atom if isinstance(atom, FloorDiv) and power == 1 else None
+
+
+def _expression(dim: Dim) -> Expr:
+    assert isinstance(dim, Expr)
+    return dim
 
 
 def _term_order(term: tuple[Monomial, int]) -> tuple[int, str]:
@@ -238,7 +263,10 @@ def as_dim(value: int | str | Expr) -> Dim:
         return value
     if isinstance(value, str):
         return parse_dim(value)
-    return int(value)
+    try:
+        return index(value)
+    except TypeError:
+        raise GraphError("not a size", expected="an integer", got=printable(value)) from None
 
 
 _TOKEN = re.compile(

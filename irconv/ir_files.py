@@ -27,6 +27,12 @@ def save_ir(graph: Graph, path: str | os.PathLike[str], *, provenance: bool = Fa
     not at all, the constants first.
     """
     place = Path(path)
+    if place.suffix == ".npz":
+        raise ModelError(
+            "a listing cannot have the name of its constants",
+            where=printable(place),
+            hint=f"call it {printable(place.with_suffix('.ir').name)}",
+        )
     arrays: dict[str, Array] = {}
     for value in graph.parameters.values():
         if f"#{value.digest}" in parameter_line(value):
@@ -61,10 +67,17 @@ def _replace(place: Path, fill: object) -> None:
             fill(file)  # type: ignore[operator]
             file.flush()
             os.fsync(file.fileno())
+        Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(place)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
 
 
 def load_ir(path: str | os.PathLike[str]) -> Graph:
@@ -114,7 +127,11 @@ def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[str, 
     if short not in DTYPES or entry.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"unexpected entry {entry.filename!r}")
     with archive.open(entry) as stream:
-        array = np.lib.format.read_array(stream, allow_pickle=False)
+        try:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+        except MemoryError:
+            # the header is believed before the bytes are there
+            raise ValueError(f"{digest} claims more elements than fit") from None
     dtype = DTYPES[short]
     if array.dtype != dtype:
         array = array.view(dtype)

@@ -89,9 +89,10 @@ def attribute_text(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case int():
-            return str(value)
+            return int.__repr__(value)
         case float():
-            return repr(value)
+            # NumPy's float64 is a float whose repr is not a number
+            return float.__repr__(value)
         case str():
             return quoted(value)
         case Op():

@@ -9,10 +9,10 @@ from typing import ClassVar
 from irconv.graph import Graph, Node, Value
 from irconv.op import Op
 from irconv.ops.activation import ACTIVATIONS, Clip, LeakyRelu, Relu
-from irconv.ops.conv import Conv
+from irconv.ops.conv import Conv, ConvTranspose
 from irconv.ops.elementwise import Add, Sum
-from irconv.ops.fused import POOLS, Clamp
-from irconv.ops.linear import Gemm
+from irconv.ops.fused import POOLS, Clamp, FusedMatMul
+from irconv.ops.linear import Gemm, MatMul
 from irconv.ops.pool import MaxPool
 from irconv.passes.channels import channel_vector, rounded_sum
 from irconv.passes.clamps import clamp_of
@@ -95,7 +95,7 @@ def _bias(product: Node, node: Node, added: Array) -> Array | str:
     if product.result.type != node.result.type:
         return "adding the constant broadcasts its result"
     kind = product.result.tensor_type
-    if isinstance(product.op, CONVOLUTIONS):
+    if isinstance(product.op, (*CONVOLUTIONS, ConvTranspose)):
         vector = channel_vector(added, kind.rank, int(str(kind.shape[1])))
         if vector is None:
             return "the added constant is not one number per channel"
@@ -180,6 +180,8 @@ def fuse_pool(node: Node, rewriter: Rewriter) -> Value | None:
     product = product_behind(node.operand(0))
     if product is None:
         return None
+    if isinstance(product.op, Gemm | MatMul | FusedMatMul):
+        return rewriter.declined(product, "a matrix product takes no pool")
     if node.op.n_results != 1:
         return rewriter.declined(product, "the pool gives indices too")
     pool = without_ceil_mode(node.op, product.result.shape[2:])

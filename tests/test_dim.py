@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irconv.dim import Dim, parse_dim, substitute, symbol, symbols_of
+from irconv.dim import Dim, as_dim, parse_dim, substitute, symbol, symbols_of
 from irconv.errors import GraphError
 
 N, M = symbol("N"), symbol("M")
@@ -49,6 +49,11 @@ def test_text_reads_back(made: tuple[Dim, str]) -> None:
         ((4 * N * M) // N, 4 * M),
         (N - N, 0),
         ((N + N) // 2, N),
+        ((2 * N + 1) // 4, N // 2),
+        ((6 * N - 5) // 3, 2 * N - 2),
+        (N // 2 // 3, N // 6),
+        ((N // 2 + 1) // 2, (N + 2) // 4),
+        ((2 * ((N - 1) // 2) + 7) // 4, (N + 5) // 4),
     ],
 )
 def test_equal_sizes_have_one_form(a: Dim, b: Dim) -> None:
@@ -67,3 +72,8 @@ def test_names_of_any_kind_are_quoted() -> None:
 def test_what_is_not_a_size_is_refused(text: str) -> None:
     with pytest.raises(GraphError, match="not a size"):
         parse_dim(text)
+
+
+def test_a_fraction_is_no_size() -> None:
+    with pytest.raises(GraphError, match="not a size"):
+        as_dim(2.5)  # type: ignore[arg-type]

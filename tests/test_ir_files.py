@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 from pathlib import Path
@@ -118,3 +119,31 @@ def test_bfloat16_survives(tmp_path: Path) -> None:
     array = np.linspace(-2, 2, 50).astype(ml_dtypes.bfloat16)
     save_ir(graph_of(array), tmp_path / "g.ir")
     np.testing.assert_array_equal(load_ir(tmp_path / "g.ir").parameters["p0"].array, array)
+
+
+def test_files_have_the_permissions_of_new_files(tmp_path: Path) -> None:
+    save_ir(graph_of(np.ones((9, 9), np.float32)), tmp_path / "a.ir")
+    plain = tmp_path / "plain"
+    plain.touch()
+    modes = {(tmp_path / name).stat().st_mode for name in ("a.ir", "a.npz", "plain")}
+    assert len(modes) == 1
+
+
+def test_a_listing_does_not_overwrite_its_constants(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot have the name of its constants"):
+        save_ir(graph_of(np.ones((9, 9), np.float32)), tmp_path / "a.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_header_that_claims_terabytes_is_refused(tmp_path: Path) -> None:
+    graph = graph_of(np.ones((9, 9), np.float32))
+    save_ir(graph, tmp_path / "a.ir")
+    digest = graph.parameters["p0"].digest
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": "<f4", "fortran_order": False, "shape": (1 << 50,)}
+    )
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr(f"{digest}.f32.npy", head.getvalue())
+    with pytest.raises(ModelError, match="cannot read the constants"):
+        load_ir(tmp_path / "a.ir")

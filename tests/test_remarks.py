@@ -88,6 +88,38 @@ REMARKS = {
         ["a"],
         "%p: fuse_activation declined: a window of its pool may see padding only",
     ),
+    "fuse: a pool after a matrix product": (
+        "fuse",
+        [
+            "const %m: f32[4, 2] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]",
+            "%c = MatMul(%x, %m) : f32[N, 2, 4, 2]",
+            "%p = MaxPool(%c) {kernel_shape = [2, 2]} : f32[N, 2, 3, 1]",
+        ],
+        ["p: f32[N, 2, 3, 1]"],
+        "%c: fuse_pool declined: a matrix product takes no pool",
+    ),
+    "fuse: a constant after a transposed convolution": (
+        "fuse",
+        [
+            "const %b: f32[2] = [1.0, 2.0]",
+            "const %k: f32[2, 1, 1] = [1.0, 2.0]",
+            f"%c = ConvTranspose(%x, %w, %b) {{kernel_shape = [1, 1]}} : {IMAGE}",
+            f"%a = Add(%c, %k) : {IMAGE}",
+        ],
+        ["a"],
+        "%c: fuse_bias declined: a transposed convolution has no fused form",
+    ),
+    "fuse: an image after a transposed convolution": (
+        "fuse",
+        [
+            "const %b: f32[2] = [1.0, 2.0]",
+            "const %k: f32[2, 4, 1] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]",
+            f"%c = ConvTranspose(%x, %w, %b) {{kernel_shape = [1, 1]}} : {IMAGE}",
+            f"%a = Add(%c, %k) : {IMAGE}",
+        ],
+        ["a"],
+        "%c: fuse_bias declined: the added constant is not one number per channel",
+    ),
     "fuse: clip with a computed bound": (
         "fuse",
         [
