@@ -111,10 +111,8 @@ def tap_table(matrix: SharedMatrix) -> Array | None:
     """
     rows = np.repeat(np.arange(len(matrix.indptr) - 1), np.diff(matrix.indptr))
     table = np.full((matrix.type.geometry.taps, len(matrix.indptr) - 1), -1, np.int32)
-    if len(np.unique(matrix.entries.astype(np.int64) * table.shape[1] + rows)) < len(rows):
-        return None
     table[matrix.entries, rows] = matrix.columns
-    return table
+    return table if np.count_nonzero(table >= 0) == len(rows) else None
 
 
 def _literal(
