@@ -31,6 +31,8 @@ class ShapeContents:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._contents: dict[Value, Array] = {}
+        # scales: floats computed from constants alone, which `Resize` must know
+        self._numbers: dict[Value, Array] = {}
 
     def of(self, value: Value | None) -> Array | None:
         """The contents of `value`, None where they are not known."""
@@ -59,6 +61,8 @@ class ShapeContents:
             return
         try:
             contents = self._computed(node)
+            if contents is None:
+                self._note_number(node)
         except (GraphError, ValueError, IndexError, TypeError, ArithmeticError):
             return
         if contents is None or contents.size > ELEMENT_LIMIT:
@@ -77,6 +81,20 @@ class ShapeContents:
         rule = _RULES.get(node.op.name)
         is_whole = node.results[0].tensor_type.dtype.kind in "iub"
         return rule(self, node) if rule is not None and is_whole else None
+
+    def number(self, value: Value) -> Array | None:
+        """The content of a value that is a constant, or was computed from constants alone."""
+        return self._array(value) if value.array is not None else self._numbers.get(value)
+
+    def _note_number(self, node: Node) -> None:
+        if node.op.name not in _FOLDED or node.results[0].tensor_type.dtype.kind != "f":
+            return
+        operands = [None if v is None else self.number(v) for v in node.operands]
+        if all(a is not None for a, v in zip(operands, node.operands, strict=True) if v):
+            with np.errstate(all="ignore"):
+                (result,) = node.op.run(operands)
+            if result.size <= ELEMENT_LIMIT:
+                self._numbers[node.results[0]] = result
 
     def _array(self, value: Value) -> Array | None:
         """The content of a small value as an ordinary array."""
@@ -103,9 +121,9 @@ class ShapeContents:
         for node in reversed(self.graph.nodes):
             if any(v.uses or v.is_output for v in node.results):
                 continue
-            if node.results[0] in self._contents:
+            if node.results[0] in self._contents or node.results[0] in self._numbers:
                 self.graph.erase(node)
-        self._contents = {}
+        self._contents, self._numbers = {}, {}
 
 
 # -- rules: the contents of one result
@@ -398,8 +416,19 @@ def _settle_slice(
         operands[2] = site.ints([int(x) for x in found], "ends")
 
 
+def _settle_resize(
+    contents: ShapeContents, site: Site, op: Op, operands: list[Value | None]
+) -> None:
+    """Scales that were put together from constants."""
+    for index, value in enumerate(operands[1:3], 1):
+        known = None if value is None or value.array is not None else contents.number(value)
+        if known is not None:
+            operands[index] = site.parameter(known, "roi" if index == 1 else "scales")
+
+
 _SETTLE: dict[str, Callable[[ShapeContents, Any, Op, list[Value | None]], None]] = {
     "Reshape": _settle_reshape,
     "Expand": _settle_expand,
     "Slice": _settle_slice,
+    "Resize": _settle_resize,
 }

@@ -134,6 +134,50 @@ def test_sizes_scaled_through_floats() -> None:
     assert str(graph.outputs[0].type) == "f32[N, 3, 8, 12]"
 
 
+def test_scales_put_together_from_constants() -> None:
+    text = """
+        d = Cast(two) {to: 1}
+        s = Concat(ones, d, d) {axis: 0}
+        y = Resize(x, , s)
+    """
+    made = model(text, ["N", 3, 4, 5], {"two": np.array([2]), "ones": np.ones(2, np.float32)})
+    made.graph.node[-1].input[:] = ["x", "", "s"]
+    graph = load(made)
+    verify(graph)
+    assert [n.op.name for n in graph] == ["Resize"]
+    assert str(graph.outputs[0].type) == "f32[N, 3, 8, 10]"
+
+
+def resized(attributes: dict[str, Any], sizes: list[int], opset: int = 18) -> Graph:
+    """Resize of `x [N, 3, 4, 5]` to its own first two sizes and `sizes`."""
+    text = """
+        s = Shape(x)
+        n = Slice(s, zero, two)
+        t = Concat(n, sizes) {axis: 0}
+        y = Resize(x, t)
+    """
+    numbers = {"zero": np.array([0]), "two": np.array([2]), "sizes": np.array(sizes)}
+    made = model(text, ["N", 3, 4, 5], numbers, opset)
+    made.graph.node[-1].input[:] = ["x", "", "", "t"]
+    made.graph.node[-1].attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
+    graph = load(made)
+    verify(graph)
+    return graph
+
+
+def test_resize_to_its_own_size_is_the_identity() -> None:
+    graph = resized({"mode": "linear"}, [4, 5])
+    assert [n.op.name for n in graph] == ["Identity"]
+    assert str(graph.outputs[0].type) == "f32[N, 3, 4, 5]"
+
+
+def test_resize_of_a_common_ratio_keeps_all_sizes() -> None:
+    # the sizes of N and C count for the ratio: leaving them out would make it 2
+    graph = resized({"keep_aspect_ratio_policy": "not_larger"}, [8, 10])
+    x = RNG.standard_normal((2, 3, 4, 5)).astype(np.float32)
+    np.testing.assert_array_equal(run(graph, x), x)
+
+
 def test_expand_where_and_constant_of_shape() -> None:
     # what torch.expand leaves: Where(shape == -1, ones, shape)
     text = """

@@ -101,7 +101,7 @@ def _old_resize(site: Site, scales: Value) -> None:
     Nearest took the pixel below, or the one above if shrinking. (ONNX did not say which; this is
     what its vectors and onnxruntime do.) Upsample's scales are at least 1 by its definition.
     """
-    known = scales.array
+    known = site.contents.number(scales)
     mode = site.attribute("mode", "nearest")
     nearest = "floor"
     if mode == "nearest" and (known is not None or site.op_type != "Upsample"):
@@ -127,15 +127,30 @@ def resize(site: Site) -> None:
         value = site.operand(index)
         if value is not None and value.shape == (0,):
             site.operands[index] = None
-    sizes = site.operand(3)
-    wanted = site.contents.of(sizes)
     axes = site.attribute("axes")
-    if sizes is not None and site.constant(3) is None and wanted is not None and axes is None:
-        changed = [i for i, (a, b) in enumerate(zip(site.shape(), wanted, strict=False)) if a != b]
-        if changed and all(isinstance(wanted[i], int) for i in changed):
-            site.operands[3] = site.ints([int(wanted[i]) for i in changed], "sizes")
-            axes = tuple(changed)
+    changed = None if axes is not None else _changed_sizes(site)
+    if changed == {}:
+        site.finish_with(site.required(0))
+        return
+    if changed:
+        site.operands[3] = site.ints([*changed.values()], "sizes")
+        axes = tuple(changed)
     site.native(axes=axes)
+
+
+def _changed_sizes(site: Site) -> dict[int, int] | None:
+    """The new size of each axis that gets another, None where that is not known."""
+    wanted = site.contents.of(site.operand(3))
+    if wanted is None or site.constant(3) is not None or len(wanted) != site.rank():
+        return None
+    # here the axes that keep their size count too: for the common ratio, and for the crop
+    if site.attribute_kept("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return None
+    if site.attribute_kept("coordinate_transformation_mode") == "tf_crop_and_resize":
+        return None
+    pairs = enumerate(zip(site.shape(), wanted, strict=True))
+    changed = {axis: size for axis, (old, size) in pairs if old != size}
+    return changed if all(isinstance(size, int) for size in changed.values()) else None
 
 
 @rule("GridSample", 16)
