@@ -4,6 +4,8 @@ alive.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -75,24 +77,57 @@ def plan_memory(buffers: Iterable[Lifetime], alignment: int = ALIGNMENT) -> Memo
 
     (Pisarchyk and Lee, Efficient Memory Management for Deep Neural Net Inference, 2020, section 5.)
     """
-    placed: list[tuple[int, int, Lifetime]] = []  # (begin, end, buffer), by begin
+    ordered = sorted(buffers, key=lambda b: (-b.nbytes, b.first))
+    placed = _Placed(1 + max((b.last for b in ordered), default=0))
     offsets: dict[Value, int] = {}
     size = 0
-    for buffer in sorted(buffers, key=lambda b: (-b.nbytes, b.first)):
+    for buffer in ordered:
         room = -(-buffer.nbytes // alignment) * alignment
-        begin = _lowest_gap(placed, buffer, room)
+        begin = _lowest_gap(placed.alive_with(buffer), room)
         offsets[buffer.value] = begin
-        placed.append((begin, begin + room, buffer))
-        placed.sort(key=lambda entry: entry[0])
+        placed.add(buffer, (begin, begin + room))
         size = max(size, begin + room)
     return MemoryPlan(offsets, size)
 
 
-def _lowest_gap(placed: list[tuple[int, int, Lifetime]], buffer: Lifetime, room: int) -> int:
+class _Placed:
+    """Places (begin, end) of buffers, found by time: a segment tree over the nodes' positions.
+
+    Two lifetimes meet where one holds the begin of the other.
+    """
+
+    def __init__(self, positions: int) -> None:
+        self.positions = positions
+        self.over: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        self.starts: list[tuple[int, tuple[int, int]]] = []
+
+    def add(self, buffer: Lifetime, place: tuple[int, int]) -> None:
+        low, high = buffer.first + self.positions, buffer.last + self.positions + 1
+        while low < high:
+            if low & 1:
+                self.over[low].append(place)
+                low += 1
+            if high & 1:
+                high -= 1
+                self.over[high].append(place)
+            low, high = low >> 1, high >> 1
+        insort(self.starts, (buffer.first, place))
+
+    def alive_with(self, buffer: Lifetime) -> list[tuple[int, int]]:
+        """The places of all buffers that live while `buffer` does, by begin."""
+        found: list[tuple[int, int]] = []
+        node = buffer.first + self.positions
+        while node:
+            found += self.over.get(node, ())
+            node >>= 1
+        first, last = (bisect_left(self.starts, (t + 1,)) for t in (buffer.first, buffer.last))
+        found += (place for _, place in self.starts[first:last])
+        return sorted(found)
+
+
+def _lowest_gap(taken: list[tuple[int, int]], room: int) -> int:
     begin = 0
-    for start, end, other in placed:
-        if other.last < buffer.first or buffer.last < other.first:
-            continue
+    for start, end in taken:
         if start - begin >= room:
             break
         begin = max(begin, end)

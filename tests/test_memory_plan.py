@@ -158,3 +158,8 @@ def test_a_plan_of_a_network_is_near_its_peak():
         x = graph.add_node(Conv((3, 3), pads=(1,) * 4), [x, w]).result
     graph.set_outputs([x])
     assert check_plan(lifetimes(graph)) == 2 * 4 * 8 * 16 * 16
+
+
+def test_many_buffers_are_placed_without_looking_at_all_of_them():
+    chain = [buffer(100 + i % 7, i, i + 1) for i in range(20000)]
+    assert plan_memory(chain).size == 256
