@@ -120,6 +120,12 @@ CASES: list[Case] = [
     ("ArgMin", {"axis": -1, "keepdims": 0}, [ROWS]),
     ("Resize", {"mode": "linear"}, [IMAGE, None, np.array([1, 1, 2, 2], np.float32)]),
     ("Resize", {"axes": (2, 3)}, [IMAGE, None, None, ints(18, 4)]),
+    ("Resize", {"axes": (3,), "mode": "linear"}, [IMAGE, None, np.array([1.5], np.float32)]),
+    (
+        "Resize",
+        {"axes": (2, 3), "coordinate_transformation_mode": "tf_crop_and_resize"},
+        [IMAGE, np.array([0, 0.2, 0.9, 0.8], np.float32), None, ints(5, 4)],
+    ),
     ("QuantizeLinear", {}, [ROWS, np.array(0.01, np.float32), np.array(3, np.uint8)]),
     ("DequantizeLinear", {}, ["u8[N, 6]", np.array(0.01, np.float32), np.array(3, np.uint8)]),
     ("Im2Col", {"kernel_shape": (3, 2), "strides": (2, 1), "pads": (1, 0, 0, 2)}, [IMAGE]),

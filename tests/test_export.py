@@ -22,7 +22,6 @@ from tests.export_cases import CASES, Case, case_id, graph_of, inputs_of
 # the opset below which ONNX cannot say an op, or not with these attributes
 SINCE = {
     "BitwiseAnd": 18, "BitwiseOr": 18, "BitwiseXor": 18, "BitwiseNot": 18, "onnx.Trilu": 14,
-    "Resize-axes": 18,
 }  # fmt: skip
 # draw numbers: they have no twin in another runtime
 RANDOM = {name for name, op in ops().items() if op.random}

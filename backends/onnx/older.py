@@ -104,6 +104,46 @@ def pad(out: Emitter, site: Site) -> tuple[str, ...]:
     return (out.add("Pad", operands, {"mode": op.mode}),)
 
 
+def resize(out: Emitter, site: Site) -> tuple[str, ...]:
+    """Resize; below opset 18 all axes are listed, those that keep their size by 1 or their size."""
+    op: Any = site.op
+    if out.opset >= 18 or not op.axes or op.keep_aspect_ratio_policy != "stretch":
+        return standard(out, site)
+    roi, scales, sizes = (site.array(i) if site.operand(i) is not None else None for i in (1, 2, 3))
+    given = scales if sizes is None else sizes
+    if given is None:
+        raise needs_newer("Resize", out.opset, "takes computed sizes of some axes only")
+    shape = site.type(0).shape
+    places = [axis % len(shape) for axis in op.axes]
+    operands = [*site.operands[:1], None, None, None]
+    if roi is not None:
+        whole = np.repeat(np.array([0, 1], roi.dtype), len(shape))
+        whole[[*places, *(len(shape) + p for p in places)]] = roi
+        operands[1] = out.constant(whole, "roi")
+    if scales is not None:
+        full = np.ones(len(shape), np.float32)
+        full[places] = scales
+        operands[2] = out.constant(full, "scales")
+    else:
+        new = dict(zip(places, map(int, given), strict=True))
+        operands[3] = _shape_with(out, site.operand(0), shape, new)
+    plain = replace(op, axes=())
+    return standard(out, Site(plain, tuple(operands), site.types, site.results))
+
+
+def _shape_with(out: Emitter, x: Any, shape: tuple[Dim, ...], new: dict[int, int]) -> str:
+    """The shape of x with some of its sizes changed; what is not known is asked of x."""
+    sizes = [new.get(axis, size) for axis, size in enumerate(shape)]
+    if all(isinstance(size, int) for size in sizes):
+        return out.ints([known(size) for size in sizes], "sizes")
+    asked = out.add("Shape", [x])
+    parts = [
+        out.ints([size], "size") if isinstance(size, int) else out.cut(asked, 0, axis, axis + 1)
+        for axis, size in enumerate(sizes)
+    ]
+    return out.add("Concat", parts, {"axis": 0})
+
+
 def clip(out: Emitter, site: Site) -> tuple[str, ...]:
     """Clip: its bounds are scalars in ONNX."""
     return (out.add("Clip", [site.operand(0), *(_scalar(out, site, i) for i in (1, 2))]),)
@@ -300,6 +340,7 @@ FORMS: dict[str, Form] = {
     "Pad": pad,
     "RMSNormalization": rms_normalization,
     "Reshape": reshape,
+    "Resize": resize,
     "Shape": shape,
     "Split": split,
     "Swish": swish,
