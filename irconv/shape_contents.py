@@ -284,14 +284,15 @@ _RULES: dict[str, Callable[[ShapeContents, Node], Array | None]] = {
 
 
 # computed as they stand once all operands are numbers: sizes that were scaled and rounded
-_FOLDED = frozenset(
-    """
-    Abs Add And Cast Ceil Clip Concat ConstantOfShape CumSum Div Equal Expand Flatten Floor
-    Gather Greater GreaterOrEqual Identity Less LessOrEqual Max Min Mod Mul Neg Not Or Range
-    ReduceMax ReduceMin ReduceProd ReduceSum Reshape Round Slice Sqrt Squeeze Sub Tile
-    Transpose Unsqueeze Where
-    """.split()
-)
+# fmt: off
+_FOLDED = frozenset([
+    "Abs", "Add", "And", "Cast", "Ceil", "Clip", "Concat", "ConstantOfShape", "CumSum", "Div",
+    "Equal", "Expand", "Flatten", "Floor", "Gather", "Greater", "GreaterOrEqual", "Identity",
+    "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Range", "ReduceMax",
+    "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Round", "Slice", "Sqrt", "Squeeze",
+    "Sub", "Tile", "Transpose", "Unsqueeze", "Where",
+])
+# fmt: on
 
 
 # -- settling: operands made constant where this says the same
