@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from irconv.dim import Dim, known
 from irconv.errors import printable
-from irconv.graph import Graph, Node
+from irconv.graph import Graph, Node, Value
 from irconv.op import Cost
 from irconv.rewrite import Remark
 from irconv.types import TensorType
@@ -106,6 +107,12 @@ class Report:
         ]
         lines += [f"fallback: %{printable(n.node)} ({n.op})" for n in self.fallbacks]
         return "\n".join([*lines, *self.notes])
+
+
+def known_bytes(values: Iterable[Value]) -> int:
+    """The bytes of those of `values` that are dense and of known sizes."""
+    types = (v.type for v in values)
+    return sum(known(t.nbytes) for t in types if isinstance(t, TensorType) and t.is_static)
 
 
 def node_report(node: Node, kernel: str, scratch_bytes: int = 0, note: str = "") -> NodeReport:

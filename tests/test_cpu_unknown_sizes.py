@@ -146,6 +146,16 @@ def test_an_op_of_onnx_whose_result_depends_on_the_numbers() -> None:
         check(graph_of(nodes), np.maximum(image(seed), 0), [1, 1])
 
 
+@pytest.mark.parametrize("backend", ["interpret", "onnx"])
+def test_the_other_backends_agree(backend: str) -> None:
+    graph = graph_of(chain)
+    inputs = image(4), np.array([8, 3], np.int64)
+    exe = build(graph, backend)
+    for mine, theirs in zip(exe(*inputs), build(graph)(*inputs), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert exe.report.memory.outputs == 16 + 96 + 16
+
+
 def test_what_does_not_fit_is_the_inputs_fault() -> None:
     exe = build(graph_of(chain), pipeline="")
     for _ in range(2):

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from irconv.backend import Options
-from irconv.dim import known
 from irconv.graph import Graph
 from irconv.interpret import interpret
-from irconv.report import OP_RUN, Memory, Report, node_report
+from irconv.report import OP_RUN, Memory, Report, known_bytes, node_report
 from irconv.types import Array
 
 
@@ -44,8 +43,7 @@ class Interpret:
     def compile(self, graph: Graph, options: Options, pipeline: str) -> InterpretedProgram:
         nodes = tuple(node_report(node, OP_RUN) for node in graph)
         memory = Memory(
-            weights=sum(known(v.tensor_type.nbytes) for v in graph.parameters.values()),
-            outputs=sum(known(v.tensor_type.nbytes) for v in graph.outputs),
+            weights=known_bytes(graph.parameters.values()), outputs=known_bytes(graph.outputs)
         )
         report = Report(self.name, pipeline, options.precision, 1, (), nodes, memory, 0.0)
         return InterpretedProgram(graph, report)

@@ -14,7 +14,6 @@ from irconv.backends.numba_cpu.calls import Call, Place, Slot
 from irconv.backends.numba_cpu.launch import Launch, Status
 from irconv.backends.numba_cpu.program import STATUS_BYTES, CpuProgram, Patch, Segment
 from irconv.backends.numba_cpu.views import find_views, is_static
-from irconv.dim import known
 from irconv.graph import Graph, Node, Value
 from irconv.interpret import content
 from irconv.memory_plan import ALIGNMENT, lifetimes, plan_memory
@@ -22,7 +21,7 @@ from irconv.op import Op
 from irconv.ops.rearrange import Concat, Gather
 from irconv.ops.slices import Pad
 from irconv.ops.sparse import ConvMatrix
-from irconv.report import OP_RUN, Memory, NodeReport, Report, node_report
+from irconv.report import OP_RUN, Memory, NodeReport, Report, known_bytes, node_report
 from irconv.types import Array, MatrixType, TensorType
 
 # ops whose kernels take operands and results without elements
@@ -57,7 +56,7 @@ def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
             arena=layout.scratch,
             scratch=layout.arena_bytes - layout.scratch,
             weights=sum(a.nbytes for a in table.constants),
-            outputs=sum(known(v.tensor_type.nbytes) for v in graph.outputs if is_static(v)),
+            outputs=known_bytes(graph.outputs),
         ),
         0.0,
         notes=notes,

@@ -18,13 +18,12 @@ from irconv.backends.onnx.pieces import Alive, Piece, SessionPiece, pieces_of
 from irconv.backends.onnx.proto import model_of
 from irconv.backends.onnx.saving import save
 from irconv.backends.onnx.standard import OPSETS
-from irconv.dim import known
 from irconv.errors import ExportError, printable
 from irconv.export import DEFAULT_OPSET, Exported
 from irconv.graph import Graph
 from irconv.interpret import content
 from irconv.listing import node_line
-from irconv.report import OP_RUN, Memory, Report, node_report
+from irconv.report import OP_RUN, Memory, Report, known_bytes, node_report
 from irconv.types import Array
 
 KERNEL = "onnxruntime"
@@ -83,8 +82,7 @@ class Onnx:
             for node in piece.nodes
         }
         memory = Memory(
-            weights=sum(known(v.tensor_type.nbytes) for v in graph.parameters.values()),
-            outputs=sum(known(v.tensor_type.nbytes) for v in graph.outputs),
+            weights=known_bytes(graph.parameters.values()), outputs=known_bytes(graph.outputs)
         )
         nodes = tuple(node_report(node, kernels.get(node, KERNEL)) for node in graph)
         report = Report(
