@@ -31,6 +31,20 @@ class Record:
     new: tuple[Ref, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Edges:
+    """The first `count` records as edges between uids; `refs` is in the order of the log."""
+
+    count: int
+    down: nx.DiGraph[int]
+    up: nx.DiGraph[int]
+    refs: dict[int, Ref]
+    place: dict[int, int]
+
+    def told(self, uids: Iterable[int]) -> tuple[Ref, ...]:
+        return tuple(self.refs[u] for u in sorted(uids, key=self.place.__getitem__))
+
+
 @dataclass(slots=True)
 class Provenance:
     """The log of all rewrites that led to a graph; ancestors and descendants are computed when
@@ -38,6 +52,8 @@ class Provenance:
     """
 
     records: list[Record] = field(default_factory=list)
+    # a listing asks once for every node
+    _edges: _Edges | None = field(default=None, repr=False, compare=False)
 
     def copy(self) -> Provenance:
         return Provenance(list(self.records))
@@ -55,17 +71,21 @@ class Provenance:
         """The first ancestors of `uids` that some rewrite replaced, in the order of the log; none
         if untouched.
         """
-        edges, refs = self._edges()
-        above = _reach(edges.reverse(copy=False), uids)
-        return tuple(refs[u] for u in refs if u in above and edges.in_degree(u) == 0)
+        edges = self._present_edges()
+        above = _reach(edges.up, uids)
+        return edges.told(u for u in above if edges.down.in_degree(u) == 0)
 
     def descendants(self, uids: Iterable[int]) -> tuple[Ref, ...]:
         """All that was made from `uids`, over any number of passes, in the order of the log."""
-        edges, refs = self._edges()
-        below = _reach(edges, uids)
-        return tuple(refs[u] for u in refs if u in below)
+        edges = self._present_edges()
+        return edges.told(_reach(edges.down, uids))
 
-    def _edges(self) -> tuple[nx.DiGraph[int], dict[int, Ref]]:
+    def _present_edges(self) -> _Edges:
+        if self._edges is None or self._edges.count != len(self.records):
+            self._edges = self._built_edges()
+        return self._edges
+
+    def _built_edges(self) -> _Edges:
         edges: nx.DiGraph[int] = nx.DiGraph()
         refs: dict[int, Ref] = {}
         for record in self.records:
@@ -74,7 +94,8 @@ class Provenance:
             edges.add_edges_from(
                 (a.uid, b.uid) for a in record.old for b in _heirs(a, record) if a.uid != b.uid
             )
-        return edges, refs
+        place = {uid: index for index, uid in enumerate(refs)}
+        return _Edges(len(self.records), edges, edges.reverse(copy=False), refs, place)
 
 
 def _heirs(old: Ref, record: Record) -> list[Ref]:

@@ -235,6 +235,14 @@ def test_opset_6_others() -> None:
     np.testing.assert_array_equal(y, X[0, :, 0, 0][:, None, None] < X)
 
 
+def test_a_required_result_that_nothing_uses_stays() -> None:
+    proto = model("TopK", {"x": X}, {"k": [2]}, opset=11, outputs=2)
+    del proto.graph.output[1]
+    compare(proto, {"x": X})
+    (node,) = load(proto).nodes
+    assert len(node.results) == 2
+
+
 def test_ways_to_write_a_constant() -> None:
     ways = {
         "value": numpy_helper.from_array(np.arange(3, dtype=np.float32)),

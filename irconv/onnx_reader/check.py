@@ -35,10 +35,7 @@ def _forget_unused(model: ModelRecord) -> None:
     for node in model.nodes:
         if node.op_type == "Split":  # its outputs count its parts
             continue
-        kept = [o if not i or o in used else "" for i, o in enumerate(node.outputs)]
-        while len(kept) > 1 and not kept[-1]:
-            kept.pop()
-        node.outputs = tuple(kept)
+        node.outputs = tuple(o if not i or o in used else "" for i, o in enumerate(node.outputs))
 
 
 def _check_names(model: ModelRecord, budgets: Budgets, problems: Problems) -> None:

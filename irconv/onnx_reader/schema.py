@@ -65,7 +65,10 @@ def known_operators() -> tuple[str, ...]:
 
 
 def check_node(node: NodeRecord, opset: int, problems: Problems) -> Schema | None:
-    """The node's schema; what does not fit it is added to `problems`, and None returned."""
+    """The node's schema; what does not fit it is added to `problems`, and None returned.
+
+    Absent results at the end of an operator that may leave them out are dropped.
+    """
     before = len(problems.found)
     if node.domain not in {"", "ai.onnx"}:
         problems.add(
@@ -111,6 +114,8 @@ def _check_counts(node: NodeRecord, found: Schema, problems: Problems) -> None:
             expected=_range(found.min_outputs, found.max_outputs),
             got=outputs,
         )
+    if node.op_type != "Split":  # its outputs count its parts
+        node.outputs = _trimmed(node.outputs, found.min_outputs)
     for place, (name, is_optional) in enumerate(
         zip(node.inputs, found.optional_inputs, strict=False)
     ):
@@ -120,6 +125,14 @@ def _check_counts(node: NodeRecord, found: Schema, problems: Problems) -> None:
             )
     if found.variadic and not all(node.inputs[len(found.optional_inputs) :]):
         problems.add(f"an input of {node.op_type} is empty", where=node)
+
+
+def _trimmed(names: tuple[str, ...], least: int) -> tuple[str, ...]:
+    """Without absent results at the end, but at least as many as the operator always has."""
+    count = len(names)
+    while count > least and not names[count - 1]:
+        count -= 1
+    return names[:count]
 
 
 def _range(low: int, high: int) -> str:

@@ -200,8 +200,8 @@ class Site:
         for key, value in attributes.items():
             if not isinstance(value, (int, float, str, tuple)):
                 raise ModelError(f"{name}: a tensor as attribute {key} is not supported")
-        count = max((i + 1 for i, o in enumerate(self.record.outputs) if o), default=1)
         pairs = tuple(sorted(attributes.items()))
+        count = len(self.record.outputs)
         self.finish(Generic(name, version, count, pairs), self.operands)
 
     def native(self, **changed: Any) -> None:
@@ -216,8 +216,7 @@ class Site:
         fields = attribute_fields(self.op_type)
         attributes = {k: _fitting(v, fields.get(k)) for k, v in given.items()}
         if "n_outputs" in fields and "n_outputs" not in attributes:
-            count = max((i + 1 for i, o in enumerate(self.record.outputs) if o), default=1)
-            attributes["n_outputs"] = count
+            attributes["n_outputs"] = len(self.record.outputs)
         self.finish(make_op(self.op_type, attributes), self.operands)
 
 
