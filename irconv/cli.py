@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import logging
 import os
 import sys
@@ -19,7 +20,7 @@ from typer.core import TyperGroup
 from irconv import __version__, code_cache
 from irconv.commands import bench, console, demo, doctor, emit, export, opt, run
 from irconv.commands import list as list_command
-from irconv.errors import IrconvError, printable
+from irconv.errors import IrconvError, UsageError, printable
 from irconv.registry import register_plugin
 
 # of an error; a name in it was shortened long before this
@@ -27,7 +28,13 @@ LINE_LIMIT = 4000
 
 # These may stand anywhere on the line: `irconv run MODEL --debug` is what people type.
 _FLAGS = {"--debug", "--no-cache", "-q", "--quiet", "-v", "-vv", "--verbose"}
-_MISTAKES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+_MISTAKES = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
 
 
 class Group(TyperGroup):
@@ -173,12 +180,10 @@ def _log(verbose: int) -> None:
 def load_plugin(file: Path) -> None:
     """Runs a Python file and makes the passes, ops and backends in it known."""
     if not file.is_file():
-        raise IrconvError(
-            "no such plugin", got=printable(file), hint="--plugin takes a Python file"
-        )
+        raise UsageError("no such plugin", got=printable(file), hint="--plugin takes a Python file")
     spec = importlib.util.spec_from_file_location(f"irconv_plugin_{len(_plugins)}", file)
     if spec is None or spec.loader is None:
-        raise IrconvError("not a Python file", got=printable(file))
+        raise UsageError("not a Python file", got=printable(file))
     module = importlib.util.module_from_spec(spec)
     _plugins.append(spec.name)
     sys.modules[spec.name] = module
@@ -200,9 +205,12 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """The `irconv` of the shell."""
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # the shell closed it (`>&-`): what is written there goes nowhere
+            setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w"), "utf-8"))
         # a name that the terminal's encoding lacks is shown escaped, and never an error
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        getattr(sys, name).reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
     app()
 

@@ -81,6 +81,12 @@ def _rebuild(cls: type[IrconvError], state: dict[str, object]) -> IrconvError:
     return error
 
 
+class UsageError(IrconvError):
+    """A command was given an argument that it does not take."""
+
+    code = "usage"
+
+
 class GraphError(IrconvError):
     """A graph was built or edited wrongly: operands, types, attributes, names."""
 

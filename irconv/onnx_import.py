@@ -61,7 +61,7 @@ def load(
             return bind_batch(load_ir(path), batch)
         with path.open("rb") as file:
             size = _file_size(file, path, budgets)
-            record = _read(file, size, path.parent, budgets)
+            record = _read(file, size, path, budgets)
     else:
         data = source if isinstance(source, bytes) else model_bytes(source)
         record = _read(io.BytesIO(data), len(data), None, budgets)
@@ -103,10 +103,12 @@ def _file_size(file: BinaryIO, path: Path, budgets: Budgets) -> int:
     return about.st_size
 
 
-def _read(file: BinaryIO, size: int, folder: Path | None, budgets: Budgets) -> ModelRecord:
+def _read(file: BinaryIO, size: int, path: Path | None, budgets: Budgets) -> ModelRecord:
     problems = Problems()
+    name = None if path is None else printable(path)
+    folder = None if path is None else path.parent
     if not size:
-        raise ModelError("the file is empty", expected="an ONNX model")
+        raise ModelError("the file is empty", where=name, expected="an ONNX model")
     start = file.read(4)
     file.seek(0)
     try:
@@ -115,7 +117,7 @@ def _read(file: BinaryIO, size: int, folder: Path | None, budgets: Budgets) -> M
         found = next((what for magic, what in _MAGIC.items() if start.startswith(magic)), None)
         raise ModelError(
             f"not an ONNX model: {error.what}",
-            where=error.where,
+            where=": ".join(filter(None, (name, error.where))),
             expected=error.expected,
             got=error.got,
             hint=f"this is {found}" if found else error.hint,

@@ -160,7 +160,7 @@ class _Reader:
             line.expect("%")
             name = line.name()
             line.expect(":")
-            outputs.append((name, self._type_text(line)))
+            outputs.append((name, str(self._type(line))))
             if not line.accept(","):
                 line.expect(")")
                 break
@@ -188,7 +188,9 @@ class _Reader:
             if isinstance(error, ParseError):
                 raise
             line.position = 0
-            raise line.error(str(error), got="") from error
+            told = line.error(str(error))
+            told.got = None  # the error has told what came
+            raise told from error
 
     def _statement(self, line: _Line) -> None:
         for keyword in ("param ", "const "):
@@ -254,9 +256,9 @@ class _Reader:
         attributes = self._attributes(line, 0) if line.accept("{") else {}
         op = self._op(line, op_name, attributes)
         line.expect(":")
-        types = [self._type_text(line)]
+        types = [self._type(line)]
         while line.accept(","):
-            types.append(self._type_text(line))
+            types.append(self._type(line))
         origins = self._origins(line)
         line.end()
         node = self._guard(line, self._build, op, operands, names, types)
@@ -264,20 +266,25 @@ class _Reader:
             self._remember(node, origins)
 
     def _build(
-        self, op: Op, operands: list[Value | None], names: list[str], types: list[str]
+        self,
+        op: Op,
+        operands: list[Value | None],
+        names: list[str],
+        types: list[TensorType | str],
     ) -> Node:
         for name in names:
             if name in self.graph:
                 raise GraphError(f"%{printable(name)} is defined twice")
         if op.n_results != len(names):
             raise GraphError(f"{op.name} has {op.n_results} results", got=len(names))
-        declared: list[Type] = [_tensor(text) for text in types if not text.startswith("matrix<")]
+        declared: list[Type] = [t for t in types if not isinstance(t, str)]
         if len(declared) != len(types):
             declared = list(infer(op, operands, names))
             found = [str(t) for t in declared]
-            if found != types:
+            given = [str(t) for t in types]
+            if found != given:
                 raise GraphError(
-                    "the type differs from the inferred one", expected=found, got=types
+                    "the type differs from the inferred one", expected=found, got=given
                 )
         return self.graph.add_node(op, operands, names, types=declared)
 
@@ -368,10 +375,10 @@ class _Reader:
                 break
         return TensorType(dtype, shape)
 
-    def _type_text(self, line: _Line) -> str:
+    def _type(self, line: _Line) -> TensorType | str:
         """A type; of a matrix only the text, because its op infers it."""
         if not line.accept("matrix<"):
-            return str(self._tensor_type(line))
+            return self._tensor_type(line)
         return "matrix<" + line.need(re.compile(r"(?:->|[^<>])*>"), "a matrix type")
 
     def _origins(self, line: _Line) -> list[str]:
@@ -391,9 +398,3 @@ class _Reader:
         old = tuple(Ref(Value(n, TensorType("f32", ())).uid, "node", n) for n in origins)
         new = (Ref(node.uid, "node", node.name, node.op.name),)
         self.graph.provenance.add(Record("read", "from", "", old, new))
-
-
-def _tensor(text: str) -> TensorType:
-    dtype, _, rest = text.partition("[")
-    dims = [d.strip() for d in _DIM.findall(rest[:-1])]
-    return TensorType(dtype, [parse_dim(d) for d in dims])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +73,7 @@ MISTAKES = {
     "no file for an input": (["run", DIGITS, "-i", "image=no.npy"], "error[file]"),
     "input without a file": (["run", DIGITS, "-i", "image"], "expected NAME=FILE.npy"),
     "unknown reference": (["run", DIGITS, "--against", "torch"], "unknown reference"),
-    "wrong batch": (["run", DIGITS, "--batch", "-3"], "wrong --batch"),
+    "wrong batch": (["run", DIGITS, "--batch", "-3"], "error[usage]: wrong --batch"),
     "unknown kind": (["list", "opps"], "did you mean ops?"),
     "unknown engine": (["bench", DIGITS, "--against", "onnxruntim"], "did you mean onnxruntime?"),
     "wrong output": (["opt", DIGITS, "-o", "x.txt"], "a path that ends in .ir"),
@@ -80,6 +83,10 @@ MISTAKES = {
     "wrong number": (["run", DIGITS, "--threads", "many"], "Invalid value for '--threads'"),
     "unknown precision": (["run", DIGITS, "--precision", "best"], "'--precision'"),
     "missing plugin": (["list", "--plugin", "no.py"], "no such plugin"),
+    "negative seed": (["run", DIGITS, "--seed", "-1"], "error[usage]: Invalid value for '--seed'"),
+    "negative weights": (["run", "zoo:lenet5", "--random-weights", "-1"], "'--random-weights'"),
+    "too large a batch": (["run", DIGITS, "--batch", str(1 << 40)], "from 0 to 2147483647"),
+    "export to stdout": (["export", DIGITS, "-o", "-"], "expected the name of a file, got -"),
     "opset": (["export", DIGITS, "-o", "x.onnx", "--opset", "99"], "opset"),
 }
 
@@ -97,7 +104,20 @@ def test_a_mistake_is_told_in_one_line(
 def test_not_an_onnx_file(tmp_path: Path) -> None:
     file = tmp_path / "x.onnx"
     file.write_text("<html>hello</html>")
-    assert "not an ONNX model" in told("run", file)
+    assert re.search(r"x\.onnx: byte \d+: not an ONNX model", told("run", file))
+    file.write_bytes(b"")
+    assert "x.onnx: the file is empty" in told("run", file)
+
+
+def test_stages_in_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "stages").write_text("")
+    line = told("opt", DIGITS, "-p", "fold", "--dump-stages", tmp_path / "stages")
+    assert line.startswith("error[file]: File exists")
+
+
+def test_closed_streams() -> None:
+    command = f"exec {shlex.quote(sys.executable)} -m irconv list passes >&- 2>&-"
+    assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0
 
 
 def test_a_traceback_only_with_debug() -> None:

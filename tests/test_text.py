@@ -22,6 +22,12 @@ SMALL = """graph @small(%x: f32[N, 1, 4, 4]) -> (%y: f32[N, 2, 4, 4]) {
 }""".replace('%odd "name"', '%"odd \\"name\\""')
 
 
+def test_an_error_of_an_op_is_told_once() -> None:
+    with pytest.raises(ParseError) as caught:
+        parse(SMALL.replace("kernel_shape = [1, 1]", "kernel_shape = [1, 1], pads = [0]"))
+    assert str(caught.value).endswith("pads has the wrong length: expected 4, got 1")
+
+
 def test_what_is_read_prints_the_same() -> None:
     graph = parse(SMALL)
     assert str(graph) == SMALL

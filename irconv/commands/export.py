@@ -10,7 +10,7 @@ import typer
 
 from irconv.commands import console
 from irconv.commands.options import Batch, Json, Model, RandomWeights, read_model
-from irconv.errors import printable
+from irconv.errors import UsageError, printable
 from irconv.export import DEFAULT_OPSET, export_onnx
 from irconv.pipeline import lower, parse_pipeline, pipeline_text
 
@@ -36,6 +36,8 @@ def export(
 
     A file that fails the comparison is not written.
     """
+    if str(output) == "-":
+        raise UsageError("wrong --output", expected="the name of a file", got="-")
     passes = parse_pipeline(pipeline)
     graph = lower(read_model(model, batch, random_weights), passes)
     console.note(f"writing {printable(output)} and comparing it")

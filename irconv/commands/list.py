@@ -10,7 +10,7 @@ import typer
 from irconv import zoo
 from irconv.commands import console
 from irconv.commands.options import Json
-from irconv.errors import IrconvError, printable
+from irconv.errors import UsageError, printable
 from irconv.light_models import LIGHT_MODELS
 from irconv.registry import backends, first_sentence, nearest, ops, passes
 
@@ -58,7 +58,7 @@ def list_all(
 ) -> None:
     """List the ops, passes, backends, zoo networks and light models, each in one sentence."""
     if kind is not None and kind not in KINDS:
-        raise IrconvError("unknown kind", got=printable(kind), hint=nearest(kind, list(KINDS)))
+        raise UsageError("unknown kind", got=printable(kind), hint=nearest(kind, list(KINDS)))
     found = {name: list_kind() for name, list_kind in KINDS.items() if kind in (None, name)}
     if json:
         console.result_json(found)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from irconv.backend import Precision
-from irconv.errors import IrconvError, printable
+from irconv.errors import UsageError, printable
 from irconv.graph import Graph
 from irconv.models import resolve_model
 
@@ -33,21 +33,22 @@ RandomWeights = Annotated[
     typer.Option(
         "--random-weights",
         metavar="SEED",
+        min=0,
         help="Random weights in place of the model's, scaled to keep unit variance.",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of the random inputs.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the random inputs.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON, for programs.")]
 
 
 def batch_size(text: str | None) -> int | str | None:
-    """`--batch`: a positive integer, or the name of a symbol."""
+    """`--batch`: a size, or the name of a symbol."""
     if text is None:
         return None
     if text.isdecimal():
         return int(text)
     if not text.isidentifier():
-        raise IrconvError(
+        raise UsageError(
             "wrong --batch", expected="a size such as 8, or a name such as N", got=printable(text)
         )
     return text

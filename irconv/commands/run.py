@@ -55,7 +55,7 @@ def run(
         Path | None, typer.Option("-o", "--output", help="Write the outputs to this .npz file.")
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="Compare with this: interpret or onnxruntime.")
+        str | None, typer.Option(help="Compare with this: interpret, onnxruntime or openvino.")
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Which kernel ran each node.")] = False,
     json: Json = False,

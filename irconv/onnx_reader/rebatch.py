@@ -152,7 +152,9 @@ def _check_batch(batch: int | str) -> None:
     fits = fits or (isinstance(batch, int) and not isinstance(batch, bool) and 0 <= batch < 1 << 31)
     if not fits:
         raise ModelError(
-            "not a batch", expected="a number from 0, or a name such as N", got=printable(batch)
+            "not a batch",
+            expected="a number from 0 to 2147483647, or a name such as N",
+            got=printable(batch),
         )
 
 
