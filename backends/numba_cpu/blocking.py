@@ -11,6 +11,8 @@ from irconv.backends.numba_cpu.step import PoolWindow, three
 from irconv.backends.numba_cpu.tiles import ROWS
 
 LINE = 64  # bytes of a cache line
+BAND_BYTES = 256 << 10  # of what a fused pool reads
+LARGE = 24 << 20  # bytes of a result that no cache keeps until it is read
 
 
 def round_up(count: int, dtype: np.dtype) -> int:
@@ -40,9 +42,18 @@ def column_block(columns: int, dtype: np.dtype) -> int:
     return -(-panels // max(panels // 2, 1)) * width
 
 
+def band_rows(height: int, width: int, stride: int, channels: int, dtype: np.dtype) -> int:
+    """Rows before a pool that are computed at a time: two panels at least, BAND_BYTES at most."""
+    least = -(-2 * panel_width(dtype) // (width * stride)) * stride
+    fitting = BAND_BYTES // dtype.itemsize // (width * max(channels, 1)) // stride * stride
+    if height * width <= 8 * panel_width(dtype):
+        return height
+    return min(height, max(least, fitting))
+
+
 def row_block(rows: int, columns: int, before: int, dtype: np.dtype) -> int:
-    """Channels of one band: some 256 KB, and no more than half of what stood before the pool."""
-    most = min((256 << 10) // dtype.itemsize, before // 2)
+    """Channels of one band: at most BAND_BYTES, at most half of what stood before the pool."""
+    most = min(BAND_BYTES // dtype.itemsize, before // 2)
     block = max(most // max(columns, 1) // ROWS * ROWS, ROWS)
     return min(block, -(-rows // ROWS) * ROWS)
 

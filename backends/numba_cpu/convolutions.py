@@ -8,10 +8,11 @@ import numpy as np
 
 from irconv.backends.numba_cpu import machine, packing
 from irconv.backends.numba_cpu.blocking import (
+    LARGE,
     LINE,
+    band_rows,
     column_block,
     depth_block,
-    panel_width,
     pool_scratch,
     round_up,
     row_block,
@@ -22,6 +23,7 @@ from irconv.backends.numba_cpu.depthwise import depthwise
 from irconv.backends.numba_cpu.im2col import im2col
 from irconv.backends.numba_cpu.pooled import convolve_pool
 from irconv.backends.numba_cpu.pooling import pool as pool_kernel
+from irconv.backends.numba_cpu.same_lines import MOST_PIXELS
 from irconv.backends.numba_cpu.shifted import WIDE
 from irconv.backends.numba_cpu.step import NOTHING, Epilogue, PoolWindow, Step, axes, three
 from irconv.backends.numba_cpu.tiles import ROWS
@@ -42,7 +44,11 @@ def _conv_sizes(geometry: ConvGeometry, images: int, flat: bool) -> dict[str, in
     }
     if flat:
         image = out = (prod(out),)
+        sizes["IS_PRODUCT"] = 1
     rank = len(image)
+    same = set(geometry.strides) == {1} and out[-1] == image[-1] and three(kernel, 1)[0] == 1
+    if same and three(image, 1)[0] == three(out, 1)[0] == 1 and prod(out) <= MOST_PIXELS:
+        sizes["SAME_LINES"] = 1
     sizes |= axes("IN", image, 1) | axes("OUT", out, 1)
     sizes |= axes("KERNEL", kernel[:rank], 1) | axes("STRIDE", geometry.strides[:rank], 1)
     sizes |= axes("DILATION", geometry.dilations[:rank], 1)
@@ -109,7 +115,7 @@ def pooled_convolution(
     _, out_h, out_w = three(geometry.out, 1)
     height = three(pool.out, 1)[1]
     stride = three(pool.strides, 1)[1]
-    band = min(out_h, -(-2 * panel_width(dtype) // (max(out_w, 1) * stride)) * stride)
+    band = band_rows(out_h, max(out_w, 1), stride, rows, dtype)
     columns = column_block(band * out_w, dtype)
     block = row_block(rows, band * out_w, geometry.rows // geometry.group, dtype)
     units = images * geometry.group * -(-rows // block) * three(pool.out, 1)[0]
@@ -236,6 +242,7 @@ def patch_matrix(geometry: ConvGeometry, images: int, dtype: np.dtype, parts: in
     """im2col: X is the image, Y is [images, group, channels / group * taps, prod(out)]."""
     sizes = _conv_sizes(geometry, images, flat=False)
     sizes["Y_IMAGE"] = geometry.in_channels * geometry.taps * prod(geometry.out)
+    sizes["STREAMS"] = int(images * sizes["Y_IMAGE"] * dtype.itemsize > LARGE)
     return Step("im2col", dtype, parts, 0, sizes, NOTHING, im2col)
 
 

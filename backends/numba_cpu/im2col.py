@@ -6,8 +6,8 @@ from typing import Any
 
 from irconv.backends.numba_cpu import slots
 from irconv.backends.numba_cpu.jit import compiled_part
-from irconv.backends.numba_cpu.lines import clear, copy_lines, reached
-from irconv.backends.numba_cpu.pointers import at, number, pointer
+from irconv.backends.numba_cpu.lines import clear, copy_lines, copy_run, reached
+from irconv.backends.numba_cpu.pointers import at, fence, number, pointer
 from irconv.backends.numba_cpu.work import share
 
 
@@ -21,6 +21,7 @@ def im2col(step: Any, like: Any, part: Any, parts: Any) -> None:
     taps = step[slots.KERNEL_D] * kernel_h * kernel_w
     channels = step[slots.GROUPS] * step[slots.CHANNELS]
     out = step[slots.OUT_D] * step[slots.OUT_H] * step[slots.OUT_W]
+    plain = _keeps_lines(step)
     first, end = share(step[slots.IMAGES] * channels * taps, part, parts)
     for unit in range(first, end):
         tap = unit % taps
@@ -38,7 +39,50 @@ def im2col(step: Any, like: Any, part: Any, parts: Any) -> None:
             (line - tap_d * kernel_h) * step[slots.DILATION_H] - step[slots.PAD_H],
             (tap - line * kernel_w) * step[slots.DILATION_W] - step[slots.PAD_W],
         )
-        _write_row(step, source, offsets, at(pointer(step[slots.Y], like), place))
+        target = at(pointer(step[slots.Y], like), place)
+        if plain:
+            _shift_plane(step, source, offsets, target)
+        else:
+            _write_row(step, source, offsets, target)
+    if step[slots.STREAMS] != 0:
+        fence()
+
+
+@compiled_part
+def _keeps_lines(step: Any) -> Any:
+    """Whether a line of the output is a line of the image, shifted."""
+    return (
+        step[slots.STRIDE_H] == 1
+        and step[slots.STRIDE_W] == 1
+        and step[slots.OUT_W] == step[slots.IN_W]
+    )
+
+
+@compiled_part
+def _shift_plane(step: Any, source: Any, offsets: Any, target: Any) -> None:
+    """`_write_row` where `_keeps_lines`: a copy in one run, then zeros in its edges."""
+    in_h, width, out_h = step[slots.IN_H], step[slots.IN_W], step[slots.OUT_H]
+    zero = number(0.0, target)
+    top, bottom = reached(offsets[1], 1, in_h, out_h)
+    low, high = reached(offsets[2], 1, width, width)
+    for z in range(step[slots.OUT_D]):
+        from_z = z * step[slots.STRIDE_D] + offsets[0]
+        plane = at(target, z * out_h * width)
+        if from_z < 0 or from_z >= step[slots.IN_D] or bottom <= top or high <= low:
+            clear(plane, out_h * width, zero)
+            continue
+        clear(plane, top * width, zero)
+        start = top * width + low
+        line = (from_z * in_h + offsets[1]) * width + offsets[2]
+        count = (bottom - top) * width - low - (width - high)
+        copy_run(at(plane, start), at(source, line + start), count, step[slots.STREAMS] != 0)
+        for x in range(low):
+            for row in range(top, bottom):
+                plane[row * width + x] = zero
+        for x in range(high, width):
+            for row in range(top, bottom):
+                plane[row * width + x] = zero
+        clear(at(plane, bottom * width), (out_h - bottom) * width, zero)
 
 
 @compiled_part

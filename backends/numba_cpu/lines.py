@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from irconv.backends.numba_cpu.jit import compiled_part
-from irconv.backends.numba_cpu.pointers import at, fold_lanes, lanes, move_lanes
+from irconv.backends.numba_cpu.pointers import (
+    address,
+    at,
+    copy_lanes,
+    fold_lanes,
+    lanes,
+    move_lanes,
+    number,
+)
 from irconv.backends.numba_cpu.work import blocks
 
 
@@ -71,6 +79,28 @@ def _copy_wide(
         move_lanes(1, to, start, low - size, high - size, count - size, fill)
         to, start = at(to, size), at(start, size)
         move_lanes(1, to, start, low - 2 * size, high - 2 * size, count - 2 * size, fill)
+
+
+@compiled_part
+def copy_run(target: Any, source: Any, count: Any, streams: Any) -> None:
+    """target[i] = source[i] for i < count; `streams`: past the caches, for what exceeds them."""
+    size = lanes(target)
+    first = 0
+    if streams and count >= 8 * size:
+        # Up to the first whole vector of the target.
+        bytes_of_one = address(at(target, 1)) - address(target)
+        first = -address(target) // bytes_of_one % size
+        move_lanes(1, target, source, 0, first, first, number(0.0, target))
+        while first + 4 * size <= count:
+            copy_lanes(4, 1, at(target, first), at(source, first))
+            first += 4 * size
+    while first + 4 * size <= count:
+        copy_lanes(4, 0, at(target, first), at(source, first))
+        first += 4 * size
+    while first < count:
+        left = count - first
+        move_lanes(1, at(target, first), at(source, first), 0, left, left, number(0.0, target))
+        first += size
 
 
 @compiled_part

@@ -11,8 +11,9 @@ from numba.core import cgutils
 
 from irconv.backends.numba_cpu import machine
 from irconv.backends.numba_cpu.jit import instruction
+from irconv.backends.numba_cpu.pointers import emit_prefetch
 
-_AHEAD, _KEEP = 1024, 3
+_AHEAD = 1024  # elements of A that a prefetch runs ahead
 
 _I1, _I32, _I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
@@ -113,7 +114,7 @@ class TileEmitter:
         k, a, b = builder.phi(_I64), builder.phi(arg.a.type), builder.phi(arg.b.type)
         sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in start]
         columns = [self.load(self.column(b, j)) for j in range(self.vectors)]
-        self._prefetch(builder.gep(a, [ir.Constant(_I64, _AHEAD)]))
+        emit_prefetch(builder, builder.gep(a, [ir.Constant(_I64, _AHEAD)]))
         products = []
         for r, row in enumerate(sums):
             weight = self.splat(builder.load(builder.gep(a, [ir.Constant(_I64, r)])))
@@ -138,13 +139,6 @@ class TileEmitter:
         builder.cbranch(builder.icmp_signed("<", k_next, arg.depth), head, after)
         builder.position_at_end(after)
         return self._merge(start, before, products, head)
-
-    def _prefetch(self, place: Any) -> None:
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        read, keep, data = (ir.Constant(_I32, value) for value in (0, _KEEP, 1))
-        self.builder.call(function, [self.builder.bitcast(place, byte), read, keep, data])
 
     def _merge(self, start: Any, before: Any, products: Any, head: Any) -> list[list[Any]]:
         merged = []

@@ -7,7 +7,10 @@ from typing import Any
 from irconv.backends.numba_cpu import slots
 from irconv.backends.numba_cpu.jit import compiled_part
 from irconv.backends.numba_cpu.lines import copy_lines, reached
-from irconv.backends.numba_cpu.pointers import at, number
+from irconv.backends.numba_cpu.pointers import at, copy_lanes, lanes, move_lanes, number, prefetch
+from irconv.backends.numba_cpu.same_lines import pack_same_lines
+
+AHEAD = 8  # rows of a matrix that prefetches run ahead
 
 
 @compiled_part
@@ -24,9 +27,15 @@ def pack_patches(
     """Rows first .. first + depth and columns column .. column + columns of the patch matrix.
 
     `image` is one group of one image, [channels, *in]. `panels` receives [panel][depth][width];
-    lanes past the last column keep what they held.
+    lanes past the last column hold anything.
     """
     out_w, out_h = step[slots.OUT_W], step[slots.OUT_H]
+    if step[slots.IS_PRODUCT] != 0:
+        pack_matrix(at(image, first * out_w + column), out_w, depth, columns, panels, width)
+        return
+    if step[slots.SAME_LINES] != 0:
+        pack_same_lines(step, image, first, depth, column, columns, panels, width)
+        return
     done = 0
     while done < columns:
         row = (column + done) // out_w
@@ -37,6 +46,23 @@ def pack_patches(
         z = row // out_h
         _pack_run(step, image, first, depth, (z, row - z * out_h, x), count, target, width)
         done += count
+
+
+@compiled_part
+def pack_matrix(source: Any, step: Any, depth: Any, columns: Any, panels: Any, width: Any) -> None:
+    """Rows source[k * step ...] of a matrix; all panels of a row together, as memory likes it."""
+    size, whole = lanes(panels), columns // width * width
+    zero = number(0.0, panels)
+    for k in range(depth):
+        row = at(source, k * step)
+        for v in range(0, columns, 64 // 4):
+            prefetch(at(row, AHEAD * step + v))
+        for left in range(0, whole, width):
+            copy_lanes(3, 0, at(panels, left * depth + k * width), at(row, left))
+        for v in range(whole, columns, size):
+            place = whole * depth + k * width + v - whole
+            count = columns - v
+            move_lanes(1, at(panels, place), at(row, v), 0, count, count, zero)
 
 
 @compiled_part

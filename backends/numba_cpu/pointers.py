@@ -126,6 +126,67 @@ def move_lanes(
     return signature, generate
 
 
+@instruction
+def copy_lanes(typing: Any, vectors: Any, streams: Any, target: Any, source: Any) -> Any:
+    """`vectors` whole vectors (a literal) from the source to the target.
+
+    Where the literal `streams` is 1, the target starts on a vector's alignment and the stores go
+    past the caches; a `fence` must follow the last.
+    """
+    scalar = target.dtype
+    count = machine.vector_bits() // scalar.bitwidth
+    size = scalar.bitwidth // 8
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.VectorType(context.get_value_type(scalar), count).as_pointer()
+        places = [ir.Constant(ir.IntType(64), v * count) for v in range(vectors.literal_value)]
+        values = [
+            builder.load(builder.bitcast(builder.gep(args[3], [place]), kind), align=size)
+            for place in places
+        ]
+        align = count * size if streams.literal_value else size
+        for place, value in zip(places, values, strict=True):
+            to = builder.bitcast(builder.gep(args[2], [place]), kind)
+            store = builder.store(value, to, align=align)
+            if streams.literal_value:
+                once = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+                store.set_metadata("nontemporal", once)
+        return context.get_dummy_value()
+
+    return types.none(vectors, streams, target, target), generate
+
+
+@instruction
+def fence(typing: Any) -> Any:
+    """`fence()`: all stores before it, those past the caches too, come before what follows."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
+@instruction
+def prefetch(typing: Any, place: Any) -> Any:
+    """`prefetch(p)`: the cache line of `p` is read soon; any address is allowed."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit_prefetch(builder, args[0])
+        return context.get_dummy_value()
+
+    return types.none(place), generate
+
+
+def emit_prefetch(builder: Any, place: Any) -> None:
+    """Emits a prefetch for reading, into all caches."""
+    byte, number32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, *(number32,) * 3])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    read, keep, data = (ir.Constant(number32, value) for value in (0, 3, 1))
+    builder.call(function, [builder.bitcast(place, byte), read, keep, data])
+
+
 class MaskedLanes:
     """Emits masked moves of one vector."""
 

@@ -25,8 +25,11 @@ from __future__ import annotations
     POOL_DILATION_D, POOL_DILATION_H, POOL_DILATION_W,
     POOL_PAD_D, POOL_PAD_H, POOL_PAD_W,
     POOL_END_D, POOL_END_H, POOL_END_W,         # padding after the last element
+    IS_PRODUCT,                                 # the image itself is the patch matrix
+    SAME_LINES,                                 # stride 1, lines of the output as in the image
+    STREAMS,                                    # whether stores go past the caches
     COUNT,
-) = range(66)
+) = range(69)
 
 # A product of two matrices (`product`, `dense`) shares the places before IMAGES and the numbers.
 (
