@@ -52,8 +52,13 @@ def _make(cls: Any, name: str, attributes: dict[str, Any]) -> Op:
     missing = [k for k in _required(cls) if k not in attributes]
     if missing:
         raise GraphError(f"{name} needs the attribute {missing[0]}")
-    op: Op = cls(**attributes)
+    op: Op = cls(**{k: _exact(v, hints[k]) for k, v in attributes.items()})
     return op
+
+
+def _exact(value: Any, hint: Any) -> Any:
+    """A whole number as the float that is wanted: there is one way to say 1.0."""
+    return float(value) if hint is float else value
 
 
 @cache
@@ -81,8 +86,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return value is None
     if origin is tuple:
         return isinstance(value, tuple) and _items_fit(value, typing.get_args(hint))
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (int, float):
+        kinds = (int, float) if hint is float else int
+        return isinstance(value, kinds) and not isinstance(value, bool)
     return isinstance(value, hint)
 
 

@@ -40,6 +40,8 @@ class Expr:
     terms: tuple[tuple[Monomial, int], ...]
 
     def __add__(self, other: Dim) -> Dim:
+        if isinstance(other, int) and other == 0:
+            return self
         return _polynomial([*self.terms, *_terms(other)])
 
     __radd__ = __add__
@@ -54,6 +56,9 @@ class Expr:
         return self * -1 + other
 
     def __mul__(self, other: Dim) -> Dim:
+        if isinstance(other, int):
+            # the order of the terms stays
+            return Expr(tuple((m, c * other) for m, c in self.terms)) if other else 0
         return _polynomial((_times(a, b), x * y) for a, x in self.terms for b, y in _terms(other))
 
     __rmul__ = __mul__
@@ -220,8 +225,13 @@ def product(dims: Iterable[Dim]) -> Dim:
     return reduce(mul, dims, 1)
 
 
+_NONE: frozenset[str] = frozenset()
+
+
 def symbols_of(dim: Dim) -> frozenset[str]:
     """The names of all symbols in `dim`."""
+    if isinstance(dim, int):
+        return _NONE
     found: set[str] = set()
     pending: list[Dim] = [dim]
     while pending:
@@ -286,6 +296,10 @@ def unquoted(text: str) -> str:
 
 def parse_dim(text: str) -> Dim:
     """Reads the text of an expression back. Raises GraphError where it is none."""
+    if _PLAIN.fullmatch(text):
+        return symbol(text)
+    if text.isdecimal() and text.isascii() and len(text) < 20:
+        return int(text)
     tokens: list[str] = []
     position = 0
     while position < len(text.rstrip()):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -74,11 +75,17 @@ class Op:
 
     def attributes(self) -> dict[str, Any]:
         """The attributes that differ from their defaults, in the order of declaration."""
+        found = {f.name: _stated(getattr(self, f.name), f.type) for f in fields(self)}
         return {
-            f.name: getattr(self, f.name)
+            f.name: found[f.name]
             for f in fields(self)
-            if f.default is MISSING or not _same(getattr(self, f.name), f.default)
+            if f.default is MISSING or not _same(found[f.name], f.default)
         }
+
+
+def _stated(value: Any, kind: Any) -> Any:
+    """`LeakyRelu(1)` states the float 1.0."""
+    return float(value) if kind in ("float", float) and type(value) is int else value
 
 
 def _same(a: object, b: object) -> bool:
@@ -127,7 +134,12 @@ def optional(arrays: Sequence[Any | None], index: int) -> Any | None:
 
 def operand_names(op: Op) -> tuple[str, ...]:
     """The operand names as declared, with their marks: `("x", "w", "b?")`."""
-    return tuple(name.strip() for name in op.operands.split(",") if name.strip())
+    return _names(op.operands)
+
+
+@cache
+def _names(operands: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in operands.split(",") if name.strip())
 
 
 def check_count(op: Op, present_flags: Sequence[bool]) -> None:

@@ -135,7 +135,7 @@ def vector_length(op: Op, t: TensorType, name: str) -> Dim:
 
 def ints_of(array: Array) -> tuple[int, ...]:
     """The elements of an integer array, in order."""
-    return tuple(int(x) for x in array.reshape(-1))
+    return tuple(map(int, array.reshape(-1).tolist()))
 
 
 def positive(dim: Dim) -> Dim:

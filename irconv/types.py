@@ -99,7 +99,7 @@ class TensorType:
         return self.size * self.dtype.itemsize
 
     def symbols(self) -> frozenset[str]:
-        return frozenset().union(*(symbols_of(d) for d in self.shape))
+        return frozenset().union(*(symbols_of(d) for d in self.shape if not isinstance(d, int)))
 
     def substitute(self, sizes: Mapping[str, Dim]) -> TensorType:
         return TensorType(self.dtype, (substitute(d, sizes) for d in self.shape))

@@ -10,6 +10,7 @@ import pytest
 from irconv.dim import symbol
 from irconv.errors import IrconvError, ParseError
 from irconv.graph import Graph
+from irconv.ops.activation import LeakyRelu
 from irconv.text import parse
 from irconv.types import TensorType, type_of
 from irconv.verify import verify
@@ -61,6 +62,17 @@ def test_constants_keep_every_bit(array: np.ndarray) -> None:
     assert read.value("k").array is not None
     assert np.asarray(read.value("k").array).tobytes() == array.tobytes()
     assert read.value("k").type == type_of(array)
+
+
+def test_whole_numbers_are_taken_for_floats() -> None:
+    graph = Graph("g")
+    x = graph.add_input("x", TensorType("f32", ("N",)))
+    for slope in (1, np.float64(0.5)):
+        graph.set_outputs(graph.add_node(LeakyRelu(slope), [x]).results)  # type: ignore[arg-type]
+    assert parse(str(graph)) == graph
+    assert "{alpha = 1.0}" in str(graph)
+    assert "{alpha = 0.5}" in str(graph)
+    assert parse(str(graph).replace("1.0", "1")) == graph
 
 
 def test_names_of_every_kind_are_quoted() -> None:
