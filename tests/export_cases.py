@@ -130,6 +130,12 @@ CASES: list[Case] = [
     ("DequantizeLinear", {}, ["u8[N, 6]", np.array(0.01, np.float32), np.array(3, np.uint8)]),
     ("Im2Col", {"kernel_shape": (3, 2), "strides": (2, 1), "pads": (1, 0, 0, 2)}, [IMAGE]),
     ("Col2Im", {"strides": (2, 1)}, ["f32[N, 24, 20]", ints(9, 6), ints(3, 2)]),
+    ("Col2Im", {"dilations": (2,), "pads": (1, 0)}, ["f32[N, 6, 6]", ints(9), ints(3)]),
+    (
+        "Col2Im",
+        {"dilations": (2, 1, 2), "strides": (2, 1, 1)},
+        ["f32[N, 16, 24]", ints(6, 4, 6), ints(2, 2, 2)],
+    ),
     ("onnx.Trilu", {"opset": 14, "upper": 0}, ["f32[N, 4, 4]"]),
     ("BitwiseAnd", {}, ["i32[N, 3]", np.array([1, 2, 3], np.int32)]),
     ("BitwiseOr", {}, ["i32[N, 3]", np.array([1, 2, 3], np.int32)]),

@@ -46,14 +46,18 @@ def im2col(out: Emitter, site: Site) -> tuple[str, ...]:
 
 
 def col2im(out: Emitter, site: Site) -> tuple[str, ...]:
-    """Col2Im as it stands from opset 18 on; below, Pad and Add, axis by axis."""
+    """Col2Im as it stands from opset 18 on; else Pad and Add, axis by axis.
+
+    onnxruntime 1.31 gives wrong numbers for one or three dimensions with dilations
+    (microsoft/onnxruntime#18156).
+    """
     op = site.op
     assert isinstance(op, Col2Im)
     image, block = site.array(1), site.array(2)
     if image is None or block is None:
         raise ExportError("Col2Im needs constant sizes")
     window = op.window([int(k) for k in block])
-    if out.opset >= 18:
+    if out.opset >= 18 and (window.rank == 2 or max(window.dilations, default=1) == 1):
         # onnxruntime wants no attribute missing
         attributes = {key: getattr(window, key) for key in ("strides", "pads", "dilations")}
         return (out.add("Col2Im", site.operands, attributes),)
