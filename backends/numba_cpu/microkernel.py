@@ -72,7 +72,10 @@ class TileEmitter:
 
     def emit(self, arg: TileArguments) -> None:
         """The whole tile: bias into the accumulators, the K loop, the epilogue."""
-        tile = self._multiply(arg, self._bias(arg))
+        self.finish(arg, self._multiply(arg, self._bias(arg)))
+
+    def finish(self, arg: TileArguments, tile: list[list[Any]]) -> None:
+        """The epilogue of a tile: what is added to the products, the bounds, the stores."""
         full = self.builder.icmp_signed(
             ">=", arg.columns, ir.Constant(_I64, self.vectors * self.lanes)
         )
@@ -138,13 +141,14 @@ class TileEmitter:
                 phi.add_incoming(value, head)
         builder.cbranch(builder.icmp_signed("<", k_next, arg.depth), head, after)
         builder.position_at_end(after)
-        return self._merge(start, before, products, head)
+        return self.merge([[first] * self.vectors for first in start], before, products, head)
 
-    def _merge(self, start: Any, before: Any, products: Any, head: Any) -> list[list[Any]]:
+    def merge(self, start: Any, before: Any, products: Any, head: Any) -> list[list[Any]]:
+        """After a loop that may not run: `products` from its block `head`, else `start`."""
         merged = []
-        for first, row in zip(start, products, strict=True):
+        for firsts, row in zip(start, products, strict=True):
             phis = [self.builder.phi(self.vector) for _ in row]
-            for phi, value in zip(phis, row, strict=True):
+            for phi, first, value in zip(phis, firsts, row, strict=True):
                 phi.add_incoming(first, before)
                 phi.add_incoming(value, head)
             merged.append(phis)
@@ -263,31 +267,33 @@ def multiply_tile(
     """
     lanes = machine.vector_bits() // a.dtype.bitwidth
     tile = (height.literal_value, vectors.literal_value, lanes)
-    whole = types.int64
-    scalar = a.dtype
-    signature = types.none(
-        height,
-        vectors,
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emitter = TileEmitter(builder, context.get_value_type(a.dtype), *tile)
+        emitter.emit(TileArguments(*args[2:]))
+        return context.get_dummy_value()
+
+    return tile_signature(a, height, vectors), generate
+
+
+def tile_signature(like: Any, *literals: Any) -> Any:
+    """The signature of a tile: literals, then the types of `TileArguments`."""
+    whole, scalar = types.int64, like.dtype
+    return types.none(
+        *literals,
         whole,
-        a,
+        like,
         whole,
-        a,
+        like,
         whole,
-        a,
+        like,
         whole,
         whole,
         whole,
-        a,
-        a,
+        like,
+        like,
         whole,
         whole,
         scalar,
         scalar,
     )
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        emitter = TileEmitter(builder, context.get_value_type(scalar), *tile)
-        emitter.emit(TileArguments(*args[2:]))
-        return context.get_dummy_value()
-
-    return signature, generate

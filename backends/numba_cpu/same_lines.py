@@ -11,8 +11,13 @@ from irconv.backends.numba_cpu import machine, slots
 from irconv.backends.numba_cpu.jit import compiled_part, instruction
 from irconv.backends.numba_cpu.microkernel import TileEmitter
 from irconv.backends.numba_cpu.pointers import at, lanes
+from irconv.backends.numba_cpu.work import blocks
 
 MOST_PIXELS = 1 << 20  # of an output, so that float32 finds the line of each
+
+# Pixels of a plane from which on few sets of a cache hold one place of all channels; then all taps
+# of TOGETHER channels are read before the next ones.
+FAR, TOGETHER = 8192, 8
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
@@ -32,23 +37,27 @@ def pack_same_lines(
     size = lanes(panels)
     in_h, in_w, channels = step[slots.IN_H], step[slots.IN_W], step[slots.CHANNELS]
     plane, kernel_w = in_h * in_w, step[slots.KERNEL_W]
-    done = 0
-    while done < depth:
-        tap = (first + done) // channels
-        channel = first + done - tap * channels
-        copies = min(channels - channel, depth - done)
-        line = tap // kernel_w
-        dy = line * step[slots.DILATION_H] - step[slots.PAD_H]
-        dx = (tap - line * kernel_w) * step[slots.DILATION_W] - step[slots.PAD_W]
-        source = at(image, channel * plane + column + dy * in_w + dx)
-        for v in range(0, columns, size):
-            lane = v % width
-            target = at(panels, (v - lane) * depth + done * width + lane)
-            shifted_copies(
-                target, width, at(source, v), plane, copies,
-                (column + v, columns - v), (in_h, in_w), (dy, dx),
-            )  # fmt: skip
-        done += copies
+    end = first + depth
+    together = TOGETHER if plane >= FAR else channels
+    for part in range(blocks(channels, together)):
+        low = part * together
+        high = min(low + together, channels)
+        for tap in range(first // channels, (end - 1) // channels + 1):
+            start = max(tap * channels + low, first)
+            copies = min(tap * channels + high, end) - start
+            if copies <= 0:
+                continue
+            line = tap // kernel_w
+            dy = line * step[slots.DILATION_H] - step[slots.PAD_H]
+            dx = (tap - line * kernel_w) * step[slots.DILATION_W] - step[slots.PAD_W]
+            source = at(image, (start - tap * channels) * plane + column + dy * in_w + dx)
+            for v in range(0, columns, size):
+                lane = v % width
+                target = at(panels, (v - lane) * depth + (start - first) * width + lane)
+                shifted_copies(
+                    target, width, at(source, v), plane, copies,
+                    (column + v, columns - v), (in_h, in_w), (dy, dx),
+                )  # fmt: skip
 
 
 @instruction
@@ -113,8 +122,9 @@ def _inside(emitter: TileEmitter, pixels: Any, image: Any, shift: Any) -> Any:
     # (pixel + 1/2) / length is at least 1/2 / length away from a whole number.
     half = ir.Constant(floats, [0.5] * count)
     middle = builder.fadd(builder.sitofp(pixel, floats), half)
-    length = emitter.splat(builder.sitofp(image[1], ir.FloatType()))
-    line = builder.fptosi(builder.fdiv(middle, length), whole)
+    one = ir.Constant(ir.FloatType(), 1.0)
+    inverse = builder.fdiv(one, builder.sitofp(image[1], ir.FloatType()))
+    line = builder.fptosi(builder.fmul(middle, emitter.splat(inverse)), whole)
     place = builder.sub(pixel, builder.mul(line, emitter.splat(image[1])))
     mask = builder.icmp_signed("<", iota, emitter.splat(pixels[1]))
     for value, moved, size in ((line, shift[0], image[0]), (place, shift[1], image[1])):

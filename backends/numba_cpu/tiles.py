@@ -11,6 +11,7 @@ from numba import types
 from irconv.backends.numba_cpu import machine, native
 from irconv.backends.numba_cpu.limits import clamp
 from irconv.backends.numba_cpu.microkernel import multiply_tile
+from irconv.backends.numba_cpu.narrow import multiply_narrow
 from irconv.backends.numba_cpu.pointers import address, lanes, number
 
 ROWS = machine.tile(np.dtype(np.float32)).rows
@@ -64,7 +65,50 @@ def vector_tile(
     them is run.
     """
     width = (columns + lanes(a) - 1) // lanes(a)
-    if rows > _HALF:
+    if rows > _QUARTER and columns <= 4:
+        if columns <= 2:
+            multiply_narrow(
+                ROWS,
+                2,
+                4,
+                depth,
+                a,
+                lda,
+                b,
+                ldb,
+                c,
+                ldc,
+                rows,
+                columns,
+                bias,
+                residual,
+                ldr,
+                accumulate,
+                low,
+                high,
+            )
+        else:
+            multiply_narrow(
+                ROWS,
+                4,
+                2,
+                depth,
+                a,
+                lda,
+                b,
+                ldb,
+                c,
+                ldc,
+                rows,
+                columns,
+                bias,
+                residual,
+                ldr,
+                accumulate,
+                low,
+                high,
+            )
+    elif rows > _HALF:
         if width > 2:
             multiply_tile(
                 ROWS,
