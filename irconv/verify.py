@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import networkx as nx
 
-from irconv.dim import symbols_of
+from irconv.dim import Dim, symbol, symbols_of
 from irconv.errors import BudgetError, GraphError, VerifyError, printable
 from irconv.graph import Graph, Node, Value, infer
 from irconv.listing import header, node_line, parameter_line, ref
@@ -18,21 +18,43 @@ def verify(graph: Graph) -> None:
     """Raises VerifyError, with the guilty line marked, unless `graph` is valid."""
     defined: set[Value] = set(graph.inputs)
     names: set[str] = set()
+    born: set[Dim] = set()
     for value in graph.inputs:
         _check_name(graph, value, names)
+        if any(isinstance(d, int) and d < 0 for d in value.shape):
+            raise _error(graph, value, f"a size of {ref(value)} is negative", got=value.type)
+        born.update(d for d in value.shape if not isinstance(d, int))
     for value in graph.parameters.values():
         _check_name(graph, value, names)
         if value.array is not None and type_of(value.array) != value.type:
             raise _error(graph, value, "the array is not of its type", value.type)
         defined.add(value)
     for node in graph:
-        _check_node(graph, node, defined)
+        _check_node(graph, node, defined, born)
         for value in node.results:
             _check_name(graph, value, names)
             defined.add(value)
     for value in graph.outputs:
         if value not in defined:
             raise _error(graph, None, f"output {ref(value)} is not produced by this graph")
+    _check_books(graph)
+
+
+def _check_books(graph: Graph) -> None:
+    """That no use is recorded which is not there; those that are there were found recorded."""
+    recorded = taken = 0
+    for value in (*graph.inputs, *graph.parameters.values()):
+        recorded += len(value.uses)
+        if value.producer is not None:
+            raise _error(graph, value, f"{ref(value)} is not the result of a node")
+    for node in graph:
+        taken += sum(v is not None for v in node.operands)
+        for index, value in enumerate(node.results):
+            recorded += len(value.uses)
+            if value.producer is not node or value.index != index:
+                raise _error(graph, node, f"{ref(value)} is not the result of this node")
+    if recorded != taken:
+        raise _error(graph, None, "a use is recorded that is not there", taken, recorded)
 
 
 def _check_name(graph: Graph, value: Value, names: set[str]) -> None:
@@ -41,7 +63,7 @@ def _check_name(graph: Graph, value: Value, names: set[str]) -> None:
     names.add(value.name)
 
 
-def _check_node(graph: Graph, node: Node, defined: set[Value]) -> None:
+def _check_node(graph: Graph, node: Node, defined: set[Value], born: set[Dim]) -> None:
     for index, value in enumerate(node.operands):
         if value is None:
             continue
@@ -59,6 +81,21 @@ def _check_node(graph: Graph, node: Node, defined: set[Value]) -> None:
     for value, found in zip(node.results, types, strict=True):
         if not fits(found, value.type, f"?{value.name}."):
             raise _error(graph, node, f"the type of {ref(value)} is wrong", found, value.type)
+        if isinstance(value.type, TensorType) and not value.type.is_static:
+            _check_births(graph, node, value, found, born)
+
+
+def _check_births(graph: Graph, node: Node, value: Value, found: Type, born: set[Dim]) -> None:
+    """A size that only the run tells is no other's: rewrites take equal symbols for equal sizes."""
+    assert isinstance(found, TensorType)
+    taken = {d for v in node.operands if v and isinstance(v.type, TensorType) for d in v.shape}
+    for axis, (inferred, declared) in enumerate(zip(found.shape, value.shape, strict=True)):
+        if inferred != symbol(f"?{value.name}.{axis}") or inferred in taken:
+            continue
+        if declared in born:
+            what = "a size that only the run tells has the name of another"
+            raise _error(graph, node, what, got=declared)
+        born.add(declared)
 
 
 def fits(inferred: Type, declared: Type, fresh: str) -> bool:

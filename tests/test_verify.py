@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from irconv.errors import VerifyError
-from irconv.graph import Graph
+from irconv.graph import Graph, Node
 from irconv.ops.activation import Relu
 from irconv.ops.conv import Conv
 from irconv.ops.elementwise import Add
 from irconv.pipeline import lower
+from irconv.text import parse
 from irconv.types import TensorType
 from irconv.verify import verify
 
@@ -109,3 +110,38 @@ def test_an_index_that_leaves_its_matrix_is_refused(operand: str, entry: int) ->
     value.array = array
     with pytest.raises(VerifyError, match="the index of a matrix points outside it"):
         verify(lowered)
+
+
+def test_two_unknown_sizes_have_two_names() -> None:
+    text = """graph @g(%x: f32[N], %y: f32[M], %p: f32[K], %q: f32[L]) -> (%a: f32[?a.0]) {
+      %a = Add(%x, %y) : f32[?a.0]
+      %b = Add(%p, %q) : f32[?a.0]
+    }"""
+    with pytest.raises(VerifyError, match="has the name of another"):
+        verify(parse(text))
+    verify(parse(text.replace("%q) : f32[?a.0]", "%q) : f32[?z]")))
+
+
+def test_books_that_do_not_agree_are_refused() -> None:
+    def chain() -> tuple[Graph, Node, Node]:
+        graph = Graph("g")
+        first = graph.add_node(Relu(), [graph.add_input("x", TensorType("f32", (2,)))])
+        second = graph.add_node(Relu(), [first.result])
+        graph.set_outputs(second.results)
+        return graph, first, second
+
+    graph, first, second = chain()
+    first.operands[0]._uses[second, 0] = None  # type: ignore[union-attr]
+    with pytest.raises(VerifyError, match="a use is recorded that is not there"):
+        verify(graph)
+    graph, first, second = chain()
+    first.result.producer = second
+    with pytest.raises(VerifyError, match="is not the result of this node"):
+        verify(graph)
+
+
+def test_a_negative_size_is_refused() -> None:
+    graph = Graph("g")
+    graph.set_outputs([graph.add_input("x", TensorType("f32", (-1, 2)))])
+    with pytest.raises(VerifyError, match="is negative"):
+        verify(graph)
