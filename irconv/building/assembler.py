@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ R = TypeVar("R")
 A = TypeVar("A", bound="Assembler")
 Draw: TypeAlias = Callable[[str, Sequence[int], AnyDType], Array]
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 # ONNX's long names, as people say them
 _STEMS = {"BatchNormalization": "batch_norm", "LRN": "lrn", "MatMul": "matmul"}
