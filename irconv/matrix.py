@@ -5,95 +5,20 @@ else.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse
 
-from irconv.errors import BudgetError, GraphError
+from irconv.errors import BudgetError
 from irconv.geometry import ConvGeometry
+from irconv.matrix_index import csr_index, expanded, literal_index, tap_index
 from irconv.types import Array, MatrixType
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
 DEFAULT_BUDGET = 1 << 30
-
-
-def tap_index(geometry: ConvGeometry, transposed: bool = False) -> tuple[Array, Array, Array]:
-    """(indptr, columns, entries), int32: the CSR index over pixels, entries numbering the kernel's
-    taps.
-    """
-    table = geometry.tap_table()
-    row, tap = np.nonzero(table >= 0)
-    column = table[row, tap]
-    order = np.lexsort((tap, column if transposed else row))
-    row, column, tap = row[order], column[order], tap[order]
-    if transposed:
-        return _csr_index(column, row, tap, prod(geometry.image))
-    return _csr_index(row, column, tap, prod(geometry.out))
-
-
-def literal_index(geometry: ConvGeometry, transposed: bool = False) -> tuple[Array, Array, Array]:
-    """(indptr, columns, entries), int32: the CSR index over elements, entries numbering the free
-    weights.
-    """
-    rows, columns, weights = _elements(geometry, *_pixel_entries(geometry))
-    if transposed:
-        rows, columns = columns, rows
-    order = np.lexsort((columns, rows))
-    count = geometry.columns if transposed else geometry.rows
-    return _csr_index(rows[order], columns[order], weights[order], count)
-
-
-def check_index(kind: MatrixType, indptr: Array, columns: Array, entries: Array) -> None:
-    """Raises GraphError where an index leaves its matrix: compiled kernels do not check bounds."""
-    geometry, tap = kind.geometry, kind.form == "tap"
-    width = prod(geometry.out if kind.transposed else geometry.image) if tap else kind.columns
-    weights = geometry.taps if tap else geometry.free_weights
-    whole = indptr[0] == 0 and indptr[-1] == columns.size and bool(np.all(np.diff(indptr) >= 0))
-    if not (whole and _below(columns, width) and _below(entries, weights)):
-        raise GraphError(
-            "the index of a matrix points outside it",
-            expected=f"columns below {width}, entries below {weights}, indptr from 0 up to their "
-            "number",
-        )
-
-
-def _below(array: Array, limit: int) -> bool:
-    return not array.size or bool(array.min() >= 0 and array.max() < limit)
-
-
-def _csr_index(
-    rows: Array, columns: Array, entries: Array, count: int
-) -> tuple[Array, Array, Array]:
-    indptr = np.zeros(count + 1, np.int32)
-    np.cumsum(np.bincount(rows, minlength=count), out=indptr[1:])
-    return indptr, columns.astype(np.int32), entries.astype(np.int32)
-
-
-def _pixel_entries(geometry: ConvGeometry) -> tuple[Array, Array, Array]:
-    table = geometry.tap_table()
-    out_pixel, tap = np.nonzero(table >= 0)
-    return out_pixel, table[out_pixel, tap], tap
-
-
-def _elements(
-    geometry: ConvGeometry, out_pixel: Array, in_pixel: Array, tap: Array
-) -> tuple[Array, Array, Array]:
-    """Every (row, column, free weight) of the full matrix, from its pixel entries."""
-    per_group = geometry.in_channels // geometry.group
-    outs = geometry.out_channels // geometry.group
-    out_channel = np.arange(geometry.out_channels)[:, None, None]
-    channel = np.arange(per_group)[None, :, None]
-    in_channel = out_channel // outs * per_group + channel
-    out_size = np.prod(geometry.out, dtype=np.int64)
-    in_size = np.prod(geometry.image, dtype=np.int64)
-    rows = out_channel * out_size + out_pixel + 0 * channel
-    columns = in_channel * in_size + in_pixel
-    weights = (out_channel * per_group + channel) * geometry.taps + tap
-    return rows.reshape(-1), columns.reshape(-1), weights.reshape(-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,13 +79,8 @@ class SharedMatrix:
         if self.type.form == "literal":
             return self
         self._check("the literal index", 8 * self.nnz + 4 * (self.shape[0] + 1), budget)
-        row = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
-        out_pixel, in_pixel = (self.columns, row) if self.type.transposed else (row, self.columns)
-        rows, columns, weights = _elements(self.type.geometry, out_pixel, in_pixel, self.entries)
-        if self.type.transposed:
-            rows, columns = columns, rows
-        order = np.lexsort((columns, rows))
-        index = _csr_index(rows[order], columns[order], weights[order], self.shape[0])
+        pixels = (self.indptr, self.columns, self.entries)
+        index = expanded(self.type.geometry, self.type.transposed, pixels)
         return SharedMatrix(replace_form(self.type, "literal"), self.weights, *index)
 
     def csr(self, budget: int = DEFAULT_BUDGET) -> scipy.sparse.csr_array[Any]:
@@ -220,7 +140,7 @@ class SharedMatrix:
         )
         row = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
         order = np.lexsort((self.entries, row, self.columns))
-        index = _csr_index(self.columns[order], row[order], self.entries[order], kind.index_rows)
+        index = csr_index(self.columns[order], row[order], self.entries[order], kind.index_rows)
         return SharedMatrix(kind, self.weights, *index)
 
     def with_weights(self, weights: Array) -> SharedMatrix:

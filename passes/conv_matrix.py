@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 from irconv.dim import known
 from irconv.geometry import ConvGeometry
 from irconv.graph import Graph, Node, Value
-from irconv.matrix import DEFAULT_BUDGET, literal_index, tap_index
+from irconv.matrix import DEFAULT_BUDGET
+from irconv.matrix_index import literal_index, tap_index
 from irconv.ops.conv import Conv, ConvTranspose
 from irconv.ops.fused import FusedConv
 from irconv.ops.sparse import ConvMatrix as ConvMatrixOp

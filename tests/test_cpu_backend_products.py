@@ -9,7 +9,7 @@ import pytest
 
 from irconv.geometry import ConvGeometry
 from irconv.graph import Graph
-from irconv.matrix import literal_index, tap_index
+from irconv.matrix_index import literal_index, tap_index
 from irconv.ops import activation as act
 from irconv.ops.elementwise import Add
 from irconv.ops.fused import Clamp, FusedMatMul

@@ -11,7 +11,7 @@ from irconv.backends.numba_cpu.views import find_views
 from irconv.dim import known
 from irconv.geometry import ConvGeometry
 from irconv.graph import Graph, Value
-from irconv.matrix import tap_index
+from irconv.matrix_index import tap_index
 from irconv.memory_plan import ALIGNMENT, Lifetime, lifetimes, plan_memory
 from irconv.ops.conv import Conv
 from irconv.ops.functions import Neg

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from irconv.dim import Dim
 from irconv.errors import GraphError
 from irconv.geometry import ConvGeometry
-from irconv.matrix import SharedMatrix, check_index
+from irconv.matrix import SharedMatrix
+from irconv.matrix_index import check_index
 from irconv.op import (
     Cost,
     Op,
