@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from irconv import errors
 from irconv.executable import compile  # noqa: A004 - the public name, as in torch.compile
+from irconv.graph import Graph
 from irconv.interpret import interpret
 from irconv.pipeline import lower
 from irconv.text import parse
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "Builder",
+    "Graph",
     "compile",
     "errors",
     "export_onnx",
@@ -84,4 +86,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

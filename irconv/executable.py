@@ -29,6 +29,7 @@ from irconv.types import Array, TensorType
 from irconv.verify import verify
 
 KEPT_PROGRAMS = 8
+THREADS_LIMIT = 256  # no machine that this is for has more cores; each thread takes scratch
 
 
 def compile(  # noqa: A001 - the public name, as in torch.compile
@@ -69,9 +70,11 @@ def _count(threads: int) -> int:
         count = index(threads)
     except TypeError:
         count = 0
-    if count < 1:
+    if not 1 <= count <= THREADS_LIMIT:
         raise BackendError(
-            "wrong number of threads", expected="an integer, at least 1", got=printable(threads)
+            "wrong number of threads",
+            expected=f"an integer from 1 to {THREADS_LIMIT}",
+            got=printable(threads),
         )
     return count
 

@@ -55,7 +55,8 @@ def export_onnx(
     random ones. `functions`: a fused node becomes a call of a model-local function.
     `external_data`: weights go to `<path>.data`; by default only where the file would pass 2 GB.
     `check=False` leaves out the comparison in onnxruntime. `pipeline`: the text that lowered the
-    graph, for the metadata. Raises ExportError or NumericsError; then nothing was written.
+    graph, for the metadata; by default the names of the passes that changed it. Raises ExportError
+    or NumericsError; then nothing was written.
     """
     backend = find_backend("onnx")
     write = getattr(backend, "export", None)
@@ -70,6 +71,12 @@ def export_onnx(
         functions=functions,
         external_data=external_data,
         check=check,
-        pipeline=pipeline,
+        pipeline=pipeline or _passes(graph),
     )
     return written
+
+
+def _passes(graph: Graph) -> str:
+    """The passes that changed a graph since it was built or read, in order."""
+    names = dict.fromkeys(r.pass_name for r in graph.provenance if r.pass_name != "read")
+    return ",".join(names)

@@ -33,6 +33,8 @@ def check_inputs(
 def _by_name(declared: Sequence[Value], given: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
     names = [v.name for v in declared]
     shown = ", ".join(map(printable, names)) or "none"
+    if isinstance(given, np.ndarray):
+        raise InputError("an array stands for all inputs", expected="a dict by name, or a sequence")
     if not isinstance(given, Mapping):
         if len(given) != len(names):
             raise InputError(

@@ -78,7 +78,11 @@ def _checked_path(source: str | os.PathLike[str]) -> Path:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        raise ModelError(f"cannot read the file: {error.strerror}", where=printable(text)) from None
+        named = text.startswith(("zoo:", "light:"))
+        hint = "irconv.models.resolve_model takes such names" if named else None
+        raise ModelError(
+            f"cannot read the file: {error.strerror}", where=printable(text), hint=hint
+        ) from None
     if not stat.S_ISREG(mode):
         raise ModelError(
             "not a regular file",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
+from irconv.collector import paused_collector
 from irconv.errors import IrconvError, PassError, PipelineError, printable
 from irconv.graph import Graph
 from irconv.provenance import Record
@@ -88,6 +89,7 @@ def lower(graph: Graph, pipeline: Pipeline, hook: Hook | None = None) -> Graph:
     return graph if chosen else graph.copy()
 
 
+@paused_collector()
 def _run_one(graph: Graph, current: Pass, done: Sequence[Pass]) -> Stage:
     copy = graph.copy()
     rewriter = Rewriter(copy, current.name)

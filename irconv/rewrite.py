@@ -233,8 +233,11 @@ class Rewriter:
     def _check_type(self, old: Value, new: Value) -> None:
         if old.type == new.type:
             return
-        refines = isinstance(old.type, TensorType) and any(
-            s.startswith("?") for s in old.type.symbols()
+        refines = (
+            isinstance(old.type, TensorType)
+            and isinstance(new.type, TensorType)
+            and (old.type.dtype, old.type.rank) == (new.type.dtype, new.type.rank)
+            and any(s.startswith("?") for s in old.type.symbols())
         )
         if not refines and not fits(old.type, new.type, "?"):
             raise GraphError(

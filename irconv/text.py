@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from irconv.attributes import make_op
+from irconv.collector import paused_collector
 from irconv.dim import Dim, known, parse_dim, unquoted
 from irconv.errors import GraphError, ParseError, printable
 from irconv.graph import Graph, Node, Value, infer
@@ -33,6 +34,7 @@ _DIM = re.compile(rf"(?:{_STRING}|[^,\]\"])+")
 _SPACE = re.compile(r"[ \t]*")
 
 
+@paused_collector()
 def parse(text: str, arrays: Mapping[str, Array] | None = None) -> Graph:
     """The graph that a listing describes; `arrays` maps digests to the contents of big constants.
 

@@ -16,6 +16,10 @@ from irconv.types import TensorType, Type, type_of
 
 def verify(graph: Graph) -> None:
     """Raises VerifyError, with the guilty line marked, unless `graph` is valid."""
+    if not isinstance(graph, Graph):
+        raise GraphError(
+            "not a graph", expected="a Graph", got=printable(graph), hint="irconv.load reads a file"
+        )
     defined: set[Value] = set(graph.inputs)
     names: set[str] = set()
     born: set[Dim] = set()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from irconv.dim import known
+from irconv.errors import PipelineError
 from irconv.geometry import ConvGeometry
 from irconv.graph import Graph, Node, Value
 from irconv.matrix import DEFAULT_BUDGET
@@ -35,6 +36,10 @@ class ConvMatrix(Pass):
 
     form: Literal["tap", "literal"] = "tap"
     budget: int = DEFAULT_BUDGET
+
+    def __post_init__(self) -> None:
+        if self.budget < 0:
+            raise PipelineError("conv_matrix: wrong budget", expected="0 or more", got=self.budget)
 
     def run(self, graph: Graph, rewriter: Rewriter) -> None:
         indexes = _Indexes(self.form, self.budget)

@@ -111,9 +111,10 @@ def test_what_compile_refuses():
             "unknown backend numba_cp .did you mean numba_cpu",
         ),
         ({"precision": "exact"}, BackendError, "precision: expected strict or fast, got exact"),
-        ({"threads": 0}, BackendError, "threads: expected an integer, at least 1, got 0"),
+        ({"threads": 0}, BackendError, "threads: expected an integer from 1 to 256, got 0"),
         ({"threads": -3}, BackendError, "threads"),
-        ({"threads": 1.5}, BackendError, "threads: expected an integer, at least 1, got 1.5"),
+        ({"threads": 100_000}, BackendError, "threads"),
+        ({"threads": 1.5}, BackendError, "threads: expected an integer from 1 to 256, got 1.5"),
         ({"threads": "2"}, BackendError, "threads"),
         ({"pipeline": "fols"}, PipelineError, "unknown pass fols .did you mean fold"),
     ):

@@ -79,6 +79,13 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
 
 
+def test_the_metadata_tells_the_passes_that_changed_the_graph(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    export_onnx(lower(small(), "conv_matrix,im2col"), path)
+    data = {p.key: p.value for p in onnx.load(path).metadata_props}
+    assert data["irconv.pipeline"] == "conv_matrix"  # nothing was left for im2col
+
+
 def test_names_types_and_initializers(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     export_onnx(small(), path)

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from irconv.errors import GraphError
+from irconv.errors import GraphError, PipelineError
 from irconv.graph import Graph
 from irconv.interpret import interpret
 from irconv.listing import write
@@ -148,6 +148,11 @@ def test_unknown_sizes_are_declined_with_a_remark(pipeline: str) -> None:
     graph.set_outputs([graph.add_node(Conv((3, 3)), [x, w], ["y"]).result])
     rule = "conv_to_product" if pipeline == "im2col" else "conv_to_matrix"
     assert remarks(graph, pipeline) == [f"%y: {rule} declined: its spatial sizes are not known"]
+
+
+def test_a_negative_budget_is_refused() -> None:
+    with pytest.raises(PipelineError, match="wrong budget: expected 0 or more, got -5"):
+        lower(Graph(), "conv_matrix{budget=-5}")
 
 
 def test_a_literal_matrix_past_the_budget_is_left_alone_with_its_size() -> None:

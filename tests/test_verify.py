@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from irconv.errors import VerifyError
+from irconv.errors import GraphError, VerifyError
 from irconv.graph import Graph, Node
 from irconv.ops.activation import Relu
 from irconv.ops.conv import Conv
@@ -145,3 +145,8 @@ def test_a_negative_size_is_refused() -> None:
     graph.set_outputs([graph.add_input("x", TensorType("f32", (-1, 2)))])
     with pytest.raises(VerifyError, match="is negative"):
         verify(graph)
+
+
+def test_what_is_no_graph_is_refused_with_a_hint() -> None:
+    with pytest.raises(GraphError, match=r"not a graph.*got model\.onnx.*irconv\.load"):
+        lower("model.onnx", "fold")  # type: ignore[arg-type]
