@@ -51,21 +51,35 @@ def band_rows(height: int, width: int, stride: int, channels: int, dtype: np.dty
     return min(height, max(least, fitting))
 
 
-def row_block(rows: int, columns: int, before: int, dtype: np.dtype) -> int:
+def row_block(rows: int, columns: int, before: int, dtype: np.dtype, parts: int) -> int:
     """Channels of one band: at most BAND_BYTES, at most half of what stood before the pool."""
     most = min(BAND_BYTES // dtype.itemsize, before // 2)
-    block = max(most // max(columns, 1) // ROWS * ROWS, ROWS)
-    return min(block, -(-rows // ROWS) * ROWS)
+    block = max(most // max(columns, 1) // ROWS, 1)
+    panels = -(-rows // ROWS)
+    cuts = -(-panels // block)
+    if cuts > 1:
+        cuts = -(-cuts // parts) * parts  # blocks of equal size, as many for each part
+    return -(-panels // cuts) * ROWS
 
 
-def split_rows(blocks: int, panels: int, parts: int) -> bool:
-    """Whether parts share the rows rather than the columns: where that is better balanced."""
+def split_rows(
+    columns: int, block: int, repeats: int, rows: int, parts: int, dtype: np.dtype
+) -> bool:
+    """Whether parts share the rows rather than the blocks of columns: where that is less work.
 
-    def waste(items: int) -> float:
-        return -(-items // parts) * parts / max(items, 1)
-
-    # Splitting rows packs every patch once per part; allow for that.
-    return waste(blocks) > waste(panels) + 0.03
+    `repeats` counts the images and groups, each of which has all the blocks.
+    """
+    width = panel_width(dtype)
+    last = (columns - 1) % block + 1
+    # A narrow last panel costs a fraction of a whole one.
+    tail = min((last - 1) % width + 1, width) / width
+    cost = [block / width] * (-(-columns // block) - 1) + [(last - 1) // width + max(tail, 0.2)]
+    items = cost * repeats
+    shares = [items[len(items) * p // parts : len(items) * (p + 1) // parts] for p in range(parts)]
+    panels = -(-rows // ROWS)
+    # Where rows are split, each part packs all patches: some half of a panel of rows.
+    by_rows = (-(-panels // parts) + 0.5) / (panels + 0.5) * sum(items)
+    return by_rows < max(sum(share) for share in shares)
 
 
 def pool_scratch(pool: PoolWindow, rows: int, dtype: np.dtype) -> int:

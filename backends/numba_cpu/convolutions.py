@@ -74,11 +74,13 @@ def convolution(
     depth = depth_block(geometry.in_channels // geometry.group * geometry.taps, dtype)
     columns = column_block(prod(geometry.out), dtype)
     rows = geometry.out_channels // geometry.group
-    blocks = images * geometry.group * -(-prod(geometry.out) // columns)
+    by_rows = parts > 1 and split_rows(
+        prod(geometry.out), columns, images * geometry.group, rows, parts, dtype
+    )
     sizes = _conv_sizes(geometry, images, is_product(geometry)) | {
         "DEPTH_BLOCK": depth,
         "COLUMN_BLOCK": columns,
-        "SPLIT_ROWS": int(split_rows(blocks, -(-rows // ROWS), parts)),
+        "SPLIT_ROWS": int(by_rows),
     }
     scratch = round_up(depth * columns, dtype)
     return Step("convolve", dtype, parts, scratch, sizes, epilogue, convolve)
@@ -117,7 +119,7 @@ def pooled_convolution(
     stride = three(pool.strides, 1)[1]
     band = band_rows(out_h, max(out_w, 1), stride, rows, dtype)
     columns = column_block(band * out_w, dtype)
-    block = row_block(rows, band * out_w, geometry.rows // geometry.group, dtype)
+    block = row_block(rows, band * out_w, geometry.rows // geometry.group, dtype, parts)
     units = images * geometry.group * -(-rows // block) * three(pool.out, 1)[0]
     segments = 1 if units % parts == 0 or units >= 4 * parts else min(parts, max(height, 1))
     sizes = _conv_sizes(geometry, images, flat=False) | {

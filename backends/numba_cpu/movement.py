@@ -16,6 +16,11 @@ def copy_strided(step: Any, like: Any, part: Any, parts: Any) -> None:
     """Kernel: y[strides] = x[strides]. Row: Y, X, 6 sizes, 6 strides of x, 6 of y."""
     y, x = pointer(step[1], like), pointer(step[2], like)
     rows = step[3] * step[4] * step[5] * step[6] * step[7]
+    if rows == 1:  # one line, so the parts share its elements
+        first, end = share(step[8], part, parts)
+        start_y, start_x = at(y, first * step[20]), at(x, first * step[14])
+        _copy_line(start_y, start_x, end - first, step[20], step[14])
+        return
     first, end = share(rows, part, parts)
     for row in range(first, end):
         rest, source, target = row, 0, 0
