@@ -11,7 +11,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 # Settings that would make .venv use something that is not in it.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help demo test lint conformance check-python clean
+.PHONY: help demo test lint models conformance check-python clean
 .DELETE_ON_ERROR:
 # Two pips at once in one environment would break it (make -j demo test).
 .NOTPARALLEL:
@@ -20,6 +20,7 @@ help:
 	@echo "make demo   install irconv into $(VENV) and run the demonstration"
 	@echo "make test   lint, format, types and tests"
 	@echo "make lint   lint, format and types only"
+	@echo "make models the nine light models through every form, against onnxruntime"
 	@echo "make conformance  ONNX's own test suite: passed, refused, wrong"
 	@echo "make clean  remove $(VENV), caches and build folders"
 
@@ -33,6 +34,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+models: $(VENV)/.installed-dev
+	$(BIN)/python tests/light_networks.py
 
 conformance: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.conformance
