@@ -425,6 +425,46 @@ def test_patch_matrix_and_its_product(rank):
         np.testing.assert_array_equal(y.reshape(images, g.out_channels, *g.out), convolved(x, w, g))
 
 
+@pytest.mark.parametrize(
+    ("channels", "image", "kernel", "dilation"),
+    [
+        (3, (5, 7), (3, 3), 1),
+        (9, (13, 16), (5, 5), 1),
+        (20, (9, 17), (3, 3), 2),
+        (2, (40, 40), (1, 3), 1),
+        (5, (1, 30), (1, 5), 3),
+        (80, (90, 100), (3, 3), 1),  # a large plane, several blocks of depth
+    ],
+)
+def test_lines_as_long_as_the_image(channels, image, kernel, dilation):
+    rng = np.random.default_rng(19)
+    pads = tuple((k - 1) * dilation // 2 for k in kernel) * 2
+    g = ConvGeometry(channels, 11, image, kernel, (1, 1), pads, (dilation, dilation))
+    assert steps.convolution(g, 1, F32).sizes["SAME_LINES"] == 1
+    check_convolution(rng, g, steps.convolution, steps.direct_weights, steps.direct_bias, True)
+    x = draw(rng, (1, channels, *image), True)
+    step = steps.patch_matrix(g, 1, F32)
+    assert step.sizes["STREAMS"] == int(channels == 80)
+    shape = (1, 1, channels, g.taps, prod(g.out))
+    for streams in (0, 1):
+        sizes = step.sizes | {"STREAMS": streams}
+        matrix = launch(replace(step, sizes=sizes), shape, X=x)
+        np.testing.assert_array_equal(matrix, patches(x, g))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, 4, 7, 14, 28])
+def test_rows_or_columns_are_split_as_costs_less(size, parts):
+    g = ConvGeometry(8, 64, (size, size), (1, 1), (1, 1), (0,) * 4, (1, 1))
+    step = steps.convolution(g, 1, F32, parts)
+    if parts > 1 and size < 7:
+        assert step.sizes["SPLIT_ROWS"] == 1  # there is one panel of columns
+    rng = np.random.default_rng(20)
+    x, w = draw(rng, (1, 8, size, size), True), draw(rng, g.weights_shape, True)
+    y = launch(step, (1, 64, size, size), X=x, WEIGHTS=steps.direct_weights(w, g))
+    np.testing.assert_array_equal(y, convolved(x, w, g))
+
+
 def test_dense_layer():
     rng = np.random.default_rng(10)
     for trial in range(40):
