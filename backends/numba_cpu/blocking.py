@@ -52,9 +52,13 @@ def band_rows(height: int, width: int, stride: int, channels: int, dtype: np.dty
 
 
 def row_block(rows: int, columns: int, before: int, dtype: np.dtype, parts: int) -> int:
-    """Channels of one band: at most BAND_BYTES, at most half of what stood before the pool."""
-    most = min(BAND_BYTES // dtype.itemsize, before // 2)
-    block = max(most // max(columns, 1) // ROWS, 1)
+    """Channels of one band: at most BAND_BYTES, at most half of what stood before the pool.
+
+    Each block packs its patches anew, so where lines are long, it may be larger than that.
+    """
+    columns = max(columns, 1)
+    most = max(BAND_BYTES // dtype.itemsize, 8 * ROWS * columns)
+    block = max(min(most, before // 2) // columns // ROWS, 1)
     panels = -(-rows // ROWS)
     cuts = -(-panels // block)
     if cuts > 1:
