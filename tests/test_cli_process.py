@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -91,8 +90,10 @@ def _read(descriptor: int) -> bytes:
 
 
 def test_interrupted_it_ends_with_130() -> None:
-    process = start("run", "zoo:resnet152", "-b", "interpret", "--batch", "8")
-    time.sleep(2.5)  # past the imports, long before the end
+    endless = ("-b", "interpret", "--against", "none", "--no-memory", "--runs", "1000000000")
+    process = start("bench", "zoo:lenet5", *endless)
+    assert process.stderr is not None
+    assert b"lenet5" in process.stderr.readline()  # it has begun, and will not end by itself
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130

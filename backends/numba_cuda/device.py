@@ -10,8 +10,9 @@ from numba.cuda.core import config
 # its type stub lacks what is defined at import
 cuda: Any = numba_cuda
 SIMULATED = bool(config.ENABLE_CUDASIM)
-# threads of a block, blocks at most: the rest is left to the kernels' strides
-THREADS, BLOCKS = (8, 2) if SIMULATED else (256, 4096)
+# Threads of a block, blocks at most: the rest is left to the kernels' strides. The simulator makes
+# a Python thread of each thread of a block; more than two mostly wait for each other.
+THREADS, BLOCKS = (2, 8) if SIMULATED else (256, 4096)
 
 
 def blocks(count: int) -> int:
