@@ -18,12 +18,24 @@ COMMAND = [sys.executable, "-m", "irconv"]
 ESCAPE = b"\x1b"
 
 
+def _take_interrupts() -> None:
+    """A job in the background is started with interrupts ignored, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*arguments: object, **env: str) -> subprocess.Popen[bytes]:
     full = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "NO_COLOR", "FORCE_COLOR"}}
     full |= {"PYTHONPATH": str(ROOT)} | env
     words = [*COMMAND, *map(str, arguments)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(words, env=full, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+    return subprocess.Popen(
+        words,
+        env=full,
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        preexec_fn=_take_interrupts,  # noqa: PLW1509 - it calls nothing that takes a lock
+    )
 
 
 def test_piped_output_has_no_codes_and_fits_80_columns() -> None:
