@@ -37,7 +37,8 @@ _OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "boundschec
 def version() -> str:
     """Digest of what the machine code depends on: our source, the compilers, the CPU."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    folder = Path(__file__).parent
+    for file in sorted([*folder.glob("*.py"), *folder.glob("blocked/*.py")]):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     digest.update(f"{numba.__version__} {llvmlite.__version__} {machine.identity()}".encode())
     return digest.hexdigest()

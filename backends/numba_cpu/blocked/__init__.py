@@ -1,0 +1,1 @@
+"""Kernels on tensors whose channels lie in blocks of one vector, with zeros around each image."""
