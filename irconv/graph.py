@@ -415,7 +415,10 @@ class Graph:
         for node in self:
             types = infer(node.op, node.operands, [v.name for v in node.results])
             for value, found in zip(node.results, types, strict=True):
-                value.type = found
+                layout = value.type.layout if isinstance(value.type, TensorType) else None
+                value.type = (
+                    found.with_layout(layout) if layout and isinstance(found, TensorType) else found
+                )
 
     def move_before(self, node: Node, place: Node) -> None:
         """Moves `node` to stand right before `place`."""
@@ -455,10 +458,17 @@ class Graph:
 
 
 def infer(op: Op, operands: Sequence[Value | None], names: Sequence[str]) -> tuple[Type, ...]:
-    """Result types of `op` on `operands`; an unknown size becomes a symbol named so."""
-    types = [v.type if v is not None else None for v in operands]
+    """Result types of `op` on `operands`; an unknown size becomes a symbol named so.
+
+    Layouts are not inferred: they say how a tensor lies in memory, and are chosen by a pass.
+    """
+    types = [_plain(v.type) if v is not None else None for v in operands]
     constants = [v.array if v is not None else None for v in operands]
     return tuple(_named(t, name) for t, name in zip(op.infer(types, constants), names, strict=True))
+
+
+def _plain(found: Type) -> Type:
+    return found.plain if isinstance(found, TensorType) else found
 
 
 def _named(found: Type, name: str) -> Type:

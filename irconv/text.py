@@ -13,6 +13,7 @@ from irconv.collector import paused_collector
 from irconv.dim import Dim, known, parse_dim, unquoted
 from irconv.errors import GraphError, ParseError, printable
 from irconv.graph import Graph, Node, Value, infer
+from irconv.layout import Layout
 from irconv.op import Op
 from irconv.provenance import Record, Ref
 from irconv.registry import nearest, ops
@@ -22,6 +23,7 @@ T = TypeVar("T")
 
 LINE_LIMIT = 1 << 20
 NESTING_LIMIT = 8
+LARGEST = 1 << 20  # of the numbers of a layout
 SHOWN = 120  # characters of a guilty line
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
@@ -375,7 +377,18 @@ class _Reader:
             if not line.accept(","):
                 line.expect("]")
                 break
-        return TensorType(dtype, shape)
+        if not line.accept("{"):
+            return TensorType(dtype, shape)
+        return self._guard(
+            line, self._laid_out, TensorType(dtype, shape), self._attributes(line, 1)
+        )
+
+    def _laid_out(self, plain: TensorType, given: dict[str, Any]) -> TensorType:
+        block, halo = given.get("block"), given.get("halo")
+        numbers = (block, *halo) if isinstance(halo, tuple) else (None,)
+        if len(given) != 2 or any(type(n) is not int or n > LARGEST for n in numbers):
+            raise GraphError("wrong layout", expected="{block = 16, halo = [...]}", got=str(given))
+        return plain.with_layout(Layout(block, halo))  # type: ignore[arg-type]  # ints, as checked
 
     def _type(self, line: _Line) -> TensorType | str:
         """A type; of a matrix only the text, because its op infers it."""

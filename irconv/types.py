@@ -13,6 +13,7 @@ import numpy.typing as npt
 from irconv.dim import Dim, Expr, as_dim, product, substitute, symbols_of
 from irconv.errors import GraphError, printable
 from irconv.geometry import ConvGeometry
+from irconv.layout import Layout
 
 Array: TypeAlias = npt.NDArray[Any]
 AnyDType: TypeAlias = np.dtype[Any]
@@ -71,15 +72,25 @@ def dtype_name(dtype: AnyDType) -> str:
 @dataclass(frozen=True, slots=True)
 class TensorType:
     """A dense tensor: element type and shape, each dimension an integer or an expression of
-    symbols.
+    symbols; and how it lies in memory, where that is not row by row.
     """
 
     dtype: AnyDType
     shape: tuple[Dim, ...]
+    layout: Layout | None = None
 
-    def __init__(self, dtype: object, shape: Iterable[int | str | Expr]) -> None:
+    def __init__(
+        self, dtype: object, shape: Iterable[int | str | Expr], layout: Layout | None = None
+    ) -> None:
         object.__setattr__(self, "dtype", as_dtype(dtype))
         object.__setattr__(self, "shape", tuple(as_dim(d) for d in shape))
+        object.__setattr__(self, "layout", layout)
+        if layout is not None and layout.rank != len(self.shape) - 2:
+            raise GraphError(
+                "the layout does not fit the shape",
+                expected=f"{2 * (len(self.shape) - 2)} sizes of the halo",
+                got=str(layout),
+            )
 
     @property
     def rank(self) -> int:
@@ -96,19 +107,29 @@ class TensorType:
 
     @property
     def nbytes(self) -> Dim:
-        return self.size * self.dtype.itemsize
+        """Bytes in memory, those that the layout adds included."""
+        shape = self.shape if self.layout is None else self.layout.stored_shape(self.shape)
+        return product(shape) * self.dtype.itemsize
+
+    @property
+    def plain(self) -> TensorType:
+        """The same tensor, lying row by row."""
+        return self if self.layout is None else TensorType(self.dtype, self.shape)
 
     def symbols(self) -> frozenset[str]:
         return frozenset().union(*(symbols_of(d) for d in self.shape if not isinstance(d, int)))
 
     def substitute(self, sizes: Mapping[str, Dim]) -> TensorType:
-        return TensorType(self.dtype, (substitute(d, sizes) for d in self.shape))
+        return TensorType(self.dtype, (substitute(d, sizes) for d in self.shape), self.layout)
 
     def with_shape(self, shape: Iterable[int | str | Expr]) -> TensorType:
         return TensorType(self.dtype, shape)
 
+    def with_layout(self, layout: Layout | None) -> TensorType:
+        return TensorType(self.dtype, self.shape, layout)
+
     def __str__(self) -> str:
-        return f"{dtype_name(self.dtype)}[{', '.join(map(str, self.shape))}]"
+        return f"{dtype_name(self.dtype)}[{', '.join(map(str, self.shape))}]{self.layout or ''}"
 
     __repr__ = __str__
 

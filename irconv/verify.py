@@ -41,7 +41,16 @@ def verify(graph: Graph) -> None:
     for value in graph.outputs:
         if value not in defined:
             raise _error(graph, None, f"output {ref(value)} is not produced by this graph")
+    _check_borders(graph)
     _check_books(graph)
+
+
+def _check_borders(graph: Graph) -> None:
+    """What comes from outside and goes there lies row by row."""
+    for value in (*graph.inputs, *graph.outputs):
+        if isinstance(value.type, TensorType) and value.type.layout is not None:
+            what = f"{ref(value)} must lie row by row"
+            raise _error(graph, value.producer or value, what, got=value.type)
 
 
 def _check_books(graph: Graph) -> None:
@@ -110,6 +119,7 @@ def fits(inferred: Type, declared: Type, fresh: str) -> bool:
         return True
     if not isinstance(inferred, TensorType) or not isinstance(declared, TensorType):
         return False
+    # a layout is no part of what is inferred: it says how the tensor lies in memory
     if inferred.dtype != declared.dtype or inferred.rank != declared.rank:
         return False
     for a, b in zip(inferred.shape, declared.shape, strict=True):

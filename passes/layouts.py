@@ -1,0 +1,203 @@
+"""Which nodes work on blocks of channels, and how many zeros each value needs around it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import networkx as nx
+import numpy as np
+
+from irconv.dim import known
+from irconv.graph import Graph, Node, Value
+from irconv.layout import Layout
+from irconv.op import Op
+from irconv.ops import activation as act
+from irconv.ops.conv import Conv
+from irconv.ops.elementwise import Add, Mul, Sum
+from irconv.ops.fused import POOLS, Clamp, FusedConv
+from irconv.ops.norm import LRN, BatchNormalization
+from irconv.ops.rearrange import Concat
+from irconv.passes.channels import channel_vector
+from irconv.types import TensorType
+
+# a value and the size of its blocks: a plain value may be packed in two ways
+Key: TypeAlias = "tuple[str, int]"
+
+CONVOLUTIONS = (Conv, FusedConv)
+ACTIVATIONS: tuple[type[Op], ...] = (
+    act.Relu,
+    Clamp,
+    act.LeakyRelu,
+    act.ThresholdedRelu,
+    act.Sigmoid,
+    act.Tanh,
+    act.HardSigmoid,
+    act.HardSwish,
+    act.Elu,
+    act.Selu,
+    act.Softplus,
+    act.Softsign,
+    act.Swish,
+    act.Mish,
+)
+FOLLOWERS: tuple[type[Op], ...] = (
+    *ACTIVATIONS,
+    *POOLS,
+    Add,
+    Mul,
+    Sum,
+    BatchNormalization,
+    LRN,
+    Concat,
+)
+
+
+def is_block_op(node: Node) -> bool:
+    """Whether the op has kernels on blocks of channels."""
+    return isinstance(node.op, CONVOLUTIONS) or type(node.op) in FOLLOWERS
+
+
+def choose_layouts(graph: Graph, block: int) -> dict[Key, Layout]:
+    """The layouts of all results and packed operands of nodes that will work on blocks.
+
+    A value has as many zeros around it as any of its readers needs. All operands of a
+    concatenation have those of its result, so that they can lie in it.
+    """
+    inside: set[Value] = set()
+    halos: defaultdict[Key, list[tuple[int, ...]]] = defaultdict(list)
+    same: nx.utils.UnionFind = nx.utils.UnionFind()
+    for node in graph:
+        if not _joins(node, inside, block):
+            continue
+        inside.add(node.result)
+        result = (node.name, block)
+        halos[result].append((0,) * (2 * (node.result.tensor_type.rank - 2)))
+        for index, value in _read(node):
+            key = (value.name, _block_of(node, value, inside, block))
+            halos[key].append(_zeros_around(node, index, value))
+            if isinstance(node.op, Concat):
+                same.union(result, key)
+    whole: defaultdict[Key, list[tuple[int, ...]]] = defaultdict(list)
+    for key, needs in halos.items():
+        whole[same[key]] += needs
+    merged = {key: tuple(map(max, *needs, needs[0])) for key, needs in whole.items()}
+    return {key: Layout(key[1], merged[same[key]]) for key in halos}
+
+
+def _joins(node: Node, inside: set[Value], block: int) -> bool:
+    if not is_block_op(node) or refusal(node, block) is not None:
+        return False
+    return _is_dense(node) or any(v in inside for v in node.operands)
+
+
+def _is_dense(node: Node) -> bool:
+    """Whether it is a convolution with so much work that its operand is worth packing."""
+    weights = node.operand(1)
+    return isinstance(node.op, CONVOLUTIONS) and weights is not None and weights.shape[1] != 1
+
+
+def _read(node: Node) -> Iterator[tuple[int, Value]]:
+    for index, value in enumerate(node.operands):
+        if value is not None and not value.is_parameter:
+            yield index, value
+
+
+def _block_of(node: Node, value: Value, inside: set[Value], block: int) -> int:
+    """A picture of few channels keeps them side by side: its blocks are as small."""
+    channels = known(value.shape[1])
+    stem = isinstance(node.op, CONVOLUTIONS) and value is node.operand(0) and node.op.group == 1
+    return channels if stem and value not in inside and channels < block else block
+
+
+def block_of(node: Node, value: Value, block: int) -> int:
+    """The size of the blocks in which `node` reads a value that is not in blocks yet."""
+    return _block_of(node, value, set(), block)
+
+
+def _zeros_around(node: Node, index: int, value: Value) -> tuple[int, ...]:
+    """How far the windows of `node` reach out of the image, at begins and ends."""
+    op = node.op
+    rank = value.tensor_type.rank - 2
+    if not isinstance(op, CONVOLUTIONS) or index != 0:
+        return (0,) * (2 * rank)
+    image = [known(n) for n in value.shape[2:]]
+    begins = op.pads[:rank]
+    ends = []
+    for axis, out in enumerate(map(known, op.out_sizes(image))):
+        span = (op.kernel_shape[axis] - 1) * op.dilations[axis] + 1
+        last = (out - 1) * op.strides[axis] - begins[axis] + span
+        ends.append(max(last - image[axis], 0))
+    return (*begins, *ends)
+
+
+def refusal(node: Node, block: int) -> str | None:
+    """Why no kernel runs this node on blocks of channels, None where one does."""
+    if len(node.results) != 1:
+        return "it has more than one result"
+    for value in (node.result, *(v for _, v in _read(node))):
+        kind = value.type
+        if not isinstance(kind, TensorType) or kind.rank not in (3, 4):
+            return "not all that it reads and makes are images of one or two axes"
+        if kind.dtype != np.float32:
+            return "it is not of f32"
+        if not kind.is_static or 0 in kind.shape:
+            return "its sizes are not known"
+    if isinstance(node.op, CONVOLUTIONS):
+        return _convolution_refusal(node, block)
+    if isinstance(node.op, Concat):
+        return _concat_refusal(node, block)
+    if isinstance(node.op, Add | Sum | Mul | BatchNormalization):
+        return _pointwise_refusal(node)
+    return None
+
+
+def _convolution_refusal(node: Node, block: int) -> str | None:
+    op = node.op
+    assert isinstance(op, Conv | FusedConv)
+    if any(v is not None and not v.is_parameter for v in node.operands[1:3]):
+        return "its weights are not constant"
+    activation = op.activation if isinstance(op, FusedConv) else None
+    if activation is not None and not isinstance(activation, ACTIVATIONS):
+        return f"no kernel on blocks ends with {activation.name}"
+    weights = node.operand(1)
+    assert weights is not None
+    rows, depth = (known(d) for d in weights.shape[:2])
+    if op.group == 1:
+        return None
+    if depth == 1 and rows == op.group:
+        return "it pools each channel by itself" if getattr(op, "pool", None) else None
+    if depth % block or (rows // op.group) % block:
+        return f"its groups of {depth} to {rows // op.group} channels are no whole blocks"
+    return None
+
+
+def _concat_refusal(node: Node, block: int) -> str | None:
+    op = node.op
+    assert isinstance(op, Concat)
+    rank = node.result.tensor_type.rank
+    if op.axis % rank != 1:
+        return "it does not join channels"
+    if any(v is None or v.is_parameter for v in node.operands):
+        return "it joins constants"
+    if any(known(v.shape[1]) % block for v in node.operands[:-1] if v is not None):
+        return f"it joins channels that are no whole blocks of {block}"
+    return None
+
+
+def _pointwise_refusal(node: Node) -> str | None:
+    if isinstance(node.op, BatchNormalization):
+        constant = all(v is None or v.is_parameter for v in node.operands[1:])
+        return None if constant else "its statistics are not constant"
+    shape = node.result.tensor_type
+    if len(node.operands) != 2:
+        return "it does not have two operands"
+    for value in node.operands:
+        assert value is not None
+        if value.is_parameter:
+            if channel_vector(value.array, shape.rank, known(shape.shape[1])) is None:
+                return "its constant is not one number per channel"
+        elif value.tensor_type.plain != shape.plain:
+            return "it broadcasts"
+    return None

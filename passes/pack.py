@@ -1,0 +1,89 @@
+"""Keeps activations in blocks of channels with zeros around each image, between Pack and Unpack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from irconv.graph import Graph, Node, Value
+from irconv.layout import Layout
+from irconv.ops.layout import Pack as PackOp
+from irconv.ops.layout import Unpack
+from irconv.passes.layouts import block_of, choose_layouts, is_block_op, refusal
+from irconv.pipeline import Pass
+from irconv.rewrite import Rewriter, rule
+
+
+@dataclass(frozen=True)
+class Pack(Pass):
+    """Keeps activations in blocks of channels with zeros around each image, between Pack and
+    Unpack.
+
+    Convolutions begin such a region, and pools, sums, activations and concatenations continue it.
+    The zeros stand for the padding of every convolution that reads the value, so that its kernel
+    has no edges. `block` is the number of channels of one vector of the target.
+    """
+
+    exact: ClassVar[bool] = True
+
+    block: int = 16
+
+    def run(self, graph: Graph, rewriter: Rewriter) -> None:
+        layouts = choose_layouts(graph, self.block)
+        names: dict[Value, str] = {}
+        packed: dict[tuple[str, int], Value] = {}
+        options = {"block": self.block, "layouts": layouts, "names": names, "packed": packed}
+        rewriter.apply([into_blocks.with_options(**options)])
+        for value, name in names.items():
+            if name not in graph and value.name in graph:
+                graph.rename(value, name)
+
+
+@rule()
+def into_blocks(
+    node: Node,
+    rewriter: Rewriter,
+    block: int,
+    layouts: Mapping[tuple[str, int], Layout],
+    names: dict[Value, str],
+    packed: dict[tuple[str, int], Value],
+) -> Value | None:
+    """op(x) => Unpack(op(Pack(x)))."""
+    if any(_is_laid_out(v) for v in (*node.operands, *node.results)) or not is_block_op(node):
+        return None
+    reason = refusal(node, block)
+    if reason is not None:
+        return rewriter.declined(node, reason)
+    layout = layouts.get((node.name, block))
+    if layout is None:
+        return None  # nothing that it reads is in blocks
+    operands = [_in_blocks(node, v, rewriter, block, layouts, packed) for v in node.operands]
+    y = rewriter.emit(node.op, *operands, name="blocks")
+    y.type = y.tensor_type.with_layout(layout)
+    names[y] = node.name
+    return rewriter.emit(Unpack(), y, name="unpacked")
+
+
+def _is_laid_out(value: Value | None) -> bool:
+    return value is not None and getattr(value.type, "layout", None) is not None
+
+
+def _in_blocks(
+    node: Node,
+    value: Value | None,
+    rewriter: Rewriter,
+    block: int,
+    layouts: Mapping[tuple[str, int], Layout],
+    packed: dict[tuple[str, int], Value],
+) -> Value | None:
+    """`value` in blocks, where that was chosen for it; parameters stay as they are."""
+    if value is None or value.is_parameter:
+        return value
+    if value.producer is not None and isinstance(value.producer.op, Unpack):
+        return value.producer.operand(0)
+    key = (value.name, block_of(node, value, block))
+    if key not in packed or packed[key].producer is None:
+        layout = layouts[key]
+        packed[key] = rewriter.emit(PackOp(layout.block, layout.halo), value, name="packed")
+    return packed[key]
