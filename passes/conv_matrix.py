@@ -15,7 +15,8 @@ from irconv.ops.conv import Conv, ConvTranspose
 from irconv.ops.fused import FusedConv
 from irconv.ops.sparse import ConvMatrix as ConvMatrixOp
 from irconv.ops.sparse import SparseMatMul
-from irconv.passes.lowering import known_sizes, operand, reshaped, with_pool
+from irconv.ops.winograd import WinogradConv
+from irconv.passes.lowering import TRANSFORMED, known_sizes, operand, reshaped, with_pool
 from irconv.pipeline import Pass
 from irconv.rewrite import Rewriter, rule
 from irconv.types import Array, MatrixType
@@ -77,13 +78,15 @@ class _Indexes:
         return self.built[key]
 
 
-@rule(Conv, FusedConv, ConvTranspose)
+@rule(Conv, FusedConv, WinogradConv, ConvTranspose)
 def conv_to_matrix(node: Node, rewriter: Rewriter, indexes: _Indexes) -> Value | None:
     """Conv(x, w) => SparseMatMul(ConvMatrix(w), x); of a transposed convolution, the transposed
     matrix.
     """
     op = node.op
     assert isinstance(op, Conv | FusedConv | ConvTranspose)
+    if isinstance(op, WinogradConv):
+        return rewriter.declined(node, TRANSFORMED)
     x, w = operand(node, 0), operand(node, 1)
     if not known_sizes(node, rewriter):
         return None

@@ -16,7 +16,8 @@ from irconv.ops.elementwise import Add
 from irconv.ops.fused import FusedConv, FusedMatMul
 from irconv.ops.im2col import Col2Im, Im2Col
 from irconv.ops.linear import MatMul
-from irconv.passes.lowering import known_sizes, operand, reshaped, with_pool
+from irconv.ops.winograd import WinogradConv
+from irconv.passes.lowering import TRANSFORMED, known_sizes, operand, reshaped, with_pool
 from irconv.pipeline import Pass
 from irconv.rewrite import Rewriter, rule
 from irconv.window import Windowed
@@ -32,13 +33,15 @@ class Im2col(Pass):
         rewriter.apply([conv_to_product, transposed_conv_to_product])
 
 
-@rule(Conv, FusedConv)
+@rule(Conv, FusedConv, WinogradConv)
 def conv_to_product(node: Node, rewriter: Rewriter) -> Value | None:
     """Conv(x, w) => reshape(w) @ Im2Col(x), with bias, residual and activation as the product's
     epilogue.
     """
     op = node.op
     assert isinstance(op, Conv | FusedConv)
+    if isinstance(op, WinogradConv):
+        return rewriter.declined(node, TRANSFORMED)
     x, w = operand(node, 0), operand(node, 1)
     if not known_sizes(node, rewriter):
         return None

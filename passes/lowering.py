@@ -15,6 +15,8 @@ from irconv.ops.fused import FusedConv
 from irconv.ops.shape import Reshape
 from irconv.rewrite import Rewriter
 
+TRANSFORMED = "it is computed by Winograd's transforms already"
+
 
 def operand(node: Node, index: int) -> Value:
     """Operand `index`, which the op requires."""

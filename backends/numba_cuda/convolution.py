@@ -50,6 +50,7 @@ from irconv.backends.numba_cuda.windows import (
 from irconv.graph import Node
 from irconv.ops.conv import Conv, ConvTranspose
 from irconv.ops.fused import FusedConv
+from irconv.ops.winograd import WinogradConv
 
 
 @cuda.jit
@@ -231,5 +232,6 @@ def bind_transposed(node: Node) -> Bound:
 BINDERS: dict[type, Binder] = {
     Conv: bind_convolution,
     FusedConv: bind_convolution,
+    WinogradConv: bind_convolution,
     ConvTranspose: bind_transposed,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from irconv.backends.onnx import fused, matrices, older, patches
 from irconv.backends.onnx.empty import at_least_one_image, batch_symbol
@@ -13,6 +14,7 @@ from irconv.backends.onnx.standard import generic, standard
 from irconv.errors import ExportError, IrconvError, printable
 from irconv.graph import Graph, Node, Value
 from irconv.listing import node_line
+from irconv.ops.winograd import WinogradConv
 from irconv.types import TensorType
 
 FORMS: dict[str, Form] = {
@@ -79,9 +81,11 @@ def emit_part(
 def _write_node(out: Emitter, node: Node, local: Functions | None) -> None:
     out.stem = node.name
     site = Site.of(node)
+    if isinstance(site.op, WinogradConv):
+        site = replace(site, op=site.op.direct)
     try:
-        if local is not None and node.op.name in FUSED:
-            results = local.call(out, site, FUSED[node.op.name], write)
+        if local is not None and site.op.name in FUSED:
+            results = local.call(out, site, FUSED[site.op.name], write)
         else:
             results = write(out, site)
     except IrconvError as error:

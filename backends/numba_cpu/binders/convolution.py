@@ -17,6 +17,7 @@ from irconv.ops.conv import Conv, ConvTranspose
 from irconv.ops.fused import FusedConv
 from irconv.ops.im2col import Im2Col
 from irconv.ops.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
+from irconv.ops.winograd import WinogradConv
 from irconv.types import Array
 
 LARGEST_RANK = 3  # spatial axes that the engine has
@@ -120,6 +121,7 @@ def bind_im2col(node: Node, threads: int) -> list[Launch] | None:
 BINDERS: dict[type[Op], Binder] = {
     Conv: bind_conv,
     FusedConv: bind_conv,
+    WinogradConv: bind_conv,
     ConvTranspose: bind_conv_transpose,
     Im2Col: bind_im2col,
 }
