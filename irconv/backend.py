@@ -25,7 +25,10 @@ class Options:
 
 
 class Program(Protocol):
-    """A compiled graph. It may be called by several threads at once; outputs are fresh arrays."""
+    """A compiled graph. It may be called by several threads at once; outputs are fresh arrays.
+
+    It may also have the method of `profiling.Profiled`: the time of each step, for `irconv bench`.
+    """
 
     @property
     def report(self) -> Report: ...
@@ -43,7 +46,10 @@ class Program(Protocol):
 
 
 class Backend(Protocol):
-    """A folder in `backends/` with a class of this kind, called as the folder is."""
+    """A folder in `backends/` with a class of this kind, called as the folder is.
+
+    It may also have the method of `profiling.MeasuresPeak`: the arithmetic limit of the machine.
+    """
 
     name: ClassVar[str]
     default_pipeline: ClassVar[str]

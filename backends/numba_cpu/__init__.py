@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from irconv.backend import Options
 from irconv.backends.numba_cpu.assemble import assemble
+from irconv.backends.numba_cpu.peak import peak_flops
 from irconv.backends.numba_cpu.program import CpuProgram
 from irconv.graph import Graph
 
@@ -23,3 +24,7 @@ class NumbaCpu:
     def compile(self, graph: Graph, options: Options, pipeline: str) -> CpuProgram:
         """The program of a graph that was lowered already."""
         return assemble(graph, options, pipeline)
+
+    def peak_flops(self, threads: int) -> float:
+        """Float32 operations a second of the micro-kernel, by `threads` threads at once."""
+        return peak_flops(threads)

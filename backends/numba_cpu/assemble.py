@@ -72,6 +72,7 @@ def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
         threads=options.threads,
         report=report,
         source=table.text(),
+        step_nodes=tuple(table.nodes),
     )
 
 
@@ -164,6 +165,7 @@ class _Table:
         self.constants: list[Array] = []
         self.patches: list[Patch] = []
         self.lines: list[str] = []
+        self.nodes: list[str] = []  # of each step
         self._numbers: dict[int, int] = {}
         self._given: list[Array] = []  # kept, so that no id is given twice
 
@@ -171,6 +173,7 @@ class _Table:
         if launches is None:
             call = self._call(node)
             self.starts.append(call)
+            self.nodes.append(node.name)
             self.lines.append(_call_line(call))
         for launch in launches or []:
             self._launch(node, launch)
@@ -188,6 +191,7 @@ class _Table:
             place = Place("arena", self.layout.scratch)
             self.patches.append(Patch(self.length + launch.scratch_place, place))
         self.starts.append(self.length)
+        self.nodes.append(node.name)
         self.rows.append(row)
         self.length += len(row)
         results = ", ".join(f"{v.type}" for v in node.results)

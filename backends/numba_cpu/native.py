@@ -28,7 +28,7 @@ _engines: list[Any] = []
 _addresses: dict[tuple[str, str], int] = {}
 # What LLVM may call of its own accord, and the C library's part in float64 activations.
 _C_FUNCTIONS = frozenset(
-    ("memset", "memcpy", "memmove", "exp", "expm1", "log1p", "tanh", "sched_yield")
+    ("memset", "memcpy", "memmove", "exp", "expm1", "log1p", "tanh", "sched_yield", "clock_gettime")
 )
 _OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
 

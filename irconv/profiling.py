@@ -1,0 +1,42 @@
+"""What a program and a backend may tell about speed beside their work: step times, the peak."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from irconv.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """The median seconds of one step of a program, and the node that it is a part of.
+
+    `line` is the step's line of the program's source.
+    """
+
+    node: str
+    seconds: float
+    line: str = ""
+
+
+@runtime_checkable
+class Profiled(Protocol):
+    """A `Program` whose steps can be timed one by one."""
+
+    def profile(self, arrays: Sequence[Array], runs: int = 20) -> list[StepTime]:
+        """The steps in their order, each run of the whole program on these (checked) arrays.
+
+        Nodes are named as in the report; one that takes several steps is named by each.
+        """
+        ...
+
+
+@runtime_checkable
+class MeasuresPeak(Protocol):
+    """A `Backend` that can measure the arithmetic limit of the machine."""
+
+    def peak_flops(self, threads: int) -> float:
+        """Float32 operations a second (a multiply-add is two) of `threads` threads together."""
+        ...
