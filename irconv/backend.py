@@ -53,6 +53,8 @@ class Backend(Protocol):
 
     name: ClassVar[str]
     default_pipeline: ClassVar[str]
+    # where the default depends on precision and threads, a backend also has
+    # `pipeline_for(options: Options) -> str`; `default_pipeline` is then that of `Options()`
 
     def unavailable(self) -> str | None:
         """Why this backend cannot run here (what is missing), or None."""
@@ -63,6 +65,12 @@ class Backend(Protocol):
         known.
         """
         ...
+
+
+def default_pipeline(backend: Backend, options: Options) -> str:
+    """The text of the pipeline that `backend` runs first where none is given."""
+    chosen = getattr(backend, "pipeline_for", None)
+    return backend.default_pipeline if chosen is None else str(chosen(options))
 
 
 def find_backend(name: str) -> Backend:

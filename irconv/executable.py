@@ -13,7 +13,14 @@ from dataclasses import replace
 from operator import index
 from typing import Any, get_args
 
-from irconv.backend import Backend, Options, Precision, Program, find_backend
+from irconv.backend import (
+    Backend,
+    Options,
+    Precision,
+    Program,
+    default_pipeline,
+    find_backend,
+)
 from irconv.dim import symbol
 from irconv.errors import BackendError, IrconvError, printable
 from irconv.graph import Graph, Value
@@ -53,13 +60,14 @@ def compile(  # noqa: A001 - the public name, as in torch.compile
         )
     count = available_cores() if threads is None else _count(threads)
     found = find_backend(backend)
-    text = found.default_pipeline if pipeline is None else pipeline
+    options = Options(precision, count, tune)
+    text = default_pipeline(found, options) if pipeline is None else pipeline
     passes: Pipeline = pipeline_text(text) if isinstance(text, str) else parse_pipeline(text)
     verify(graph)
     for value in graph.parameters.values():
         content(value)
     _check_symbols(graph)
-    executable = Executable(graph, found, passes, Options(precision, count, tune))
+    executable = Executable(graph, found, passes, options)
     if not graph.symbols():
         executable.prepare({})
     return executable

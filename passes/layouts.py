@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import networkx as nx
@@ -59,8 +60,16 @@ def is_block_op(node: Node) -> bool:
     return isinstance(node.op, CONVOLUTIONS) or type(node.op) in FOLLOWERS
 
 
-def choose_layouts(graph: Graph, block: int) -> dict[Key, Layout]:
-    """The layouts of all results and packed operands of nodes that will work on blocks.
+@dataclass(frozen=True)
+class Choice:
+    """The names of the nodes that will work on blocks, and the layouts of their values."""
+
+    nodes: frozenset[str]
+    layouts: Mapping[Key, Layout]
+
+
+def choose_layouts(graph: Graph, block: int) -> Choice:
+    """Which nodes of `graph` will work on blocks, and the layouts of their values.
 
     A value has as many zeros around it as any of its readers needs. All operands of a
     concatenation have those of its result, so that they can lie in it.
@@ -83,7 +92,8 @@ def choose_layouts(graph: Graph, block: int) -> dict[Key, Layout]:
     for key, needs in halos.items():
         whole[same[key]] += needs
     merged = {key: tuple(map(max, *needs, needs[0])) for key, needs in whole.items()}
-    return {key: Layout(key[1], merged[same[key]]) for key in halos}
+    layouts = {key: Layout(key[1], merged[same[key]]) for key in halos}
+    return Choice(frozenset(value.name for value in inside), layouts)
 
 
 def _joins(node: Node, inside: set[Value], block: int) -> bool:
@@ -95,7 +105,9 @@ def _joins(node: Node, inside: set[Value], block: int) -> bool:
 def _is_dense(node: Node) -> bool:
     """Whether it is a convolution with so much work that its operand is worth packing."""
     weights = node.operand(1)
-    return isinstance(node.op, CONVOLUTIONS) and weights is not None and weights.shape[1] != 1
+    if not isinstance(node.op, CONVOLUTIONS) or weights is None:
+        return False
+    return node.op.group == 1 or weights.shape[1] != 1
 
 
 def _read(node: Node) -> Iterator[tuple[int, Value]]:

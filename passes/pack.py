@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from irconv.graph import Graph, Node, Value
-from irconv.layout import Layout
 from irconv.ops.layout import Pack as PackOp
 from irconv.ops.layout import Unpack
-from irconv.passes.layouts import block_of, choose_layouts, is_block_op, refusal
+from irconv.passes.layouts import Choice, block_of, choose_layouts, is_block_op, refusal
 from irconv.pipeline import Pass
 from irconv.rewrite import Rewriter, rule
 
@@ -30,10 +28,10 @@ class Pack(Pass):
     block: int = 16
 
     def run(self, graph: Graph, rewriter: Rewriter) -> None:
-        layouts = choose_layouts(graph, self.block)
+        choice = choose_layouts(graph, self.block)
         names: dict[Value, str] = {}
         packed: dict[tuple[str, int], Value] = {}
-        options = {"block": self.block, "layouts": layouts, "names": names, "packed": packed}
+        options = {"block": self.block, "choice": choice, "names": names, "packed": packed}
         rewriter.apply([into_blocks.with_options(**options)])
         for value, name in names.items():
             if name not in graph and value.name in graph:
@@ -45,7 +43,7 @@ def into_blocks(
     node: Node,
     rewriter: Rewriter,
     block: int,
-    layouts: Mapping[tuple[str, int], Layout],
+    choice: Choice,
     names: dict[Value, str],
     packed: dict[tuple[str, int], Value],
 ) -> Value | None:
@@ -55,10 +53,10 @@ def into_blocks(
     reason = refusal(node, block)
     if reason is not None:
         return rewriter.declined(node, reason)
-    layout = layouts.get((node.name, block))
-    if layout is None:
+    if node.name not in choice.nodes:
         return None  # nothing that it reads is in blocks
-    operands = [_in_blocks(node, v, rewriter, block, layouts, packed) for v in node.operands]
+    layout = choice.layouts[node.name, block]
+    operands = [_in_blocks(node, v, rewriter, block, choice, packed) for v in node.operands]
     y = rewriter.emit(node.op, *operands, name="blocks")
     y.type = y.tensor_type.with_layout(layout)
     names[y] = node.name
@@ -74,7 +72,7 @@ def _in_blocks(
     value: Value | None,
     rewriter: Rewriter,
     block: int,
-    layouts: Mapping[tuple[str, int], Layout],
+    choice: Choice,
     packed: dict[tuple[str, int], Value],
 ) -> Value | None:
     """`value` in blocks, where that was chosen for it; parameters stay as they are."""
@@ -84,6 +82,6 @@ def _in_blocks(
         return value.producer.operand(0)
     key = (value.name, block_of(node, value, block))
     if key not in packed or packed[key].producer is None:
-        layout = layouts[key]
+        layout = choice.layouts[key]
         packed[key] = rewriter.emit(PackOp(layout.block, layout.halo), value, name="packed")
     return packed[key]

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+
 from irconv.backend import Options
+from irconv.backends.numba_cpu import machine
 from irconv.backends.numba_cpu.assemble import assemble
 from irconv.backends.numba_cpu.peak import peak_flops
 from irconv.backends.numba_cpu.program import CpuProgram
 from irconv.graph import Graph
+
+PACKED = False
+_FUSED = "canonicalize,fold,fold_batchnorm,fuse,canonicalize"
+
+
+def pipeline_for(options: Options) -> str:
+    """Fused nodes on blocks of one vector's channels."""
+    block = machine.tile(np.dtype(np.float32)).lanes
+    pack = "pack" if block == 16 else f"pack{{block={block}}}"
+    return _FUSED if not PACKED else f"{_FUSED},{pack}"
 
 
 class NumbaCpu:
     """Runs graphs on the CPU with kernels compiled by Numba."""
 
     name: ClassVar[str] = "numba_cpu"
-    default_pipeline: ClassVar[str] = "canonicalize,fold,fold_batchnorm,fuse,canonicalize"
+    default_pipeline: ClassVar[str] = pipeline_for(Options())
 
     def unavailable(self) -> str | None:
         """Nothing is missing: Numba is a dependency of irconv."""
         return None
+
+    def pipeline_for(self, options: Options) -> str:
+        """The pipeline for this precision and number of threads on this machine."""
+        return pipeline_for(options)
 
     def compile(self, graph: Graph, options: Options, pipeline: str) -> CpuProgram:
         """The program of a graph that was lowered already."""

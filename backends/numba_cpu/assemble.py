@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from irconv.backend import Options
 from irconv.backends.numba_cpu.binders import BINDERS
+from irconv.backends.numba_cpu.binders.blocks import bind_in_blocks
 from irconv.backends.numba_cpu.binders.kind import shape_of
+from irconv.backends.numba_cpu.blocked.storage import Storage
 from irconv.backends.numba_cpu.calls import Call, Place, Slot
 from irconv.backends.numba_cpu.launch import Launch, Status
 from irconv.backends.numba_cpu.program import STATUS_BYTES, CpuProgram, Patch, Segment
-from irconv.backends.numba_cpu.views import find_views, is_static
+from irconv.backends.numba_cpu.storages import find_storages
+from irconv.backends.numba_cpu.views import find_views, in_blocks, is_static
 from irconv.graph import Graph, Node, Value
 from irconv.interpret import content
 from irconv.memory_plan import ALIGNMENT, lifetimes, plan_memory
@@ -35,7 +38,8 @@ def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
     arrays of their own, outside the arena.
     """
     views = find_views(graph)
-    bound = {n: _bind(n, options.threads) for n in graph if n not in views.free}
+    storages = find_storages(graph, views)
+    bound = {n: _bind(n, options.threads, storages) for n in graph if n not in views.free}
     layout = _lay_out(graph, views.owners, bound.values())
     table = _Table(layout, views.owners, _last_reads(graph))
     for node in graph:
@@ -82,8 +86,10 @@ def _slot(place: Place, value: Value) -> Slot:
     return Slot(place, value.tensor_type.dtype, (), value.shape)
 
 
-def _bind(node: Node, threads: int) -> list[Launch] | None:
+def _bind(node: Node, threads: int, storages: Mapping[Value, Storage]) -> list[Launch] | None:
     """The launches of a node; None where `Op.run` runs it."""
+    if in_blocks(node):
+        return bind_in_blocks(node, threads, storages)
     binder = BINDERS.get(type(node.op))
     if binder is None or _has_unknown_sizes(node):
         return None

@@ -1,12 +1,15 @@
-"""Which values are only another shape of a buffer, so that their nodes need no step."""
+"""Which values lie in the buffer of another: other shapes of it, or parts of a concatenation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from irconv.dim import known
 from irconv.graph import Graph, Node, Value
+from irconv.layout import Layout
 from irconv.op import Op
 from irconv.ops.identity import Identity
+from irconv.ops.rearrange import Concat
 from irconv.ops.shape import Flatten, Reshape, Squeeze, Unsqueeze
 from irconv.ops.sparse import ConvMatrix
 from irconv.types import TensorType
@@ -17,10 +20,14 @@ VIEWS: tuple[type[Op], ...] = (Identity, Reshape, Flatten, Squeeze, Unsqueeze)
 
 @dataclass(frozen=True)
 class Views:
-    """`owners`: value -> the value whose buffer it shares; `free`: nodes that need no step."""
+    """`owners`: value -> the value whose buffer it shares; `free`: nodes that need no step.
+
+    `channels`: the first channel at which a value in blocks lies in its owner.
+    """
 
     owners: dict[Value, Value] = field(default_factory=dict)
     free: set[Node] = field(default_factory=set)
+    channels: dict[Value, int] = field(default_factory=dict)
 
 
 def is_static(value: Value) -> bool:
@@ -35,6 +42,9 @@ def find_views(graph: Graph) -> Views:
     a copy where it is an output itself.
     """
     views = Views()
+    for node in reversed(graph.nodes):
+        if isinstance(node.op, Concat) and layout_of(node.result) is not None:
+            _join(views, node)
     taken: set[Value] = set()  # outputs that have their buffer
     for node in graph:
         if isinstance(node.op, ConvMatrix):
@@ -48,7 +58,37 @@ def find_views(graph: Graph) -> Views:
 
 def _are_static(node: Node) -> bool:
     x = node.operands[0]
-    return x is not None and is_static(x) and is_static(node.result)
+    if x is None or layout_of(x) != layout_of(node.result):
+        return False
+    return is_static(x) and is_static(node.result)
+
+
+def layout_of(value: Value | None) -> Layout | None:
+    """How a value lies in memory; None: row by row."""
+    return value.type.layout if value is not None and isinstance(value.type, TensorType) else None
+
+
+def in_blocks(node: Node) -> bool:
+    """Whether an operand or the result of a node lies in blocks of channels."""
+    return any(layout_of(v) is not None for v in (*node.operands, *node.results))
+
+
+def _join(views: Views, node: Node) -> None:
+    """Puts the operands of a concatenation into its result, those that can be there.
+
+    An operand that lies in another concatenation already, or twice in this one, is copied. Later
+    concatenations come first, so that a chain of them ends up in one buffer.
+    """
+    whole = node.result
+    owner, first = views.owners.get(whole, whole), views.channels.get(whole, 0)
+    for value in node.operands:
+        assert value is not None
+        layout = layout_of(value)
+        fits = layout is not None and layout == layout_of(whole) and first % layout.block == 0
+        if fits and value.producer is not None and value not in views.owners:
+            views.owners[value] = owner
+            views.channels[value] = first
+        first += known(value.shape[1])
 
 
 def _add(views: Views, taken: set[Value], node: Node) -> None:
