@@ -30,7 +30,7 @@ def peak_flops(threads: int) -> float:
     meeting = Barrier(threads)
     with ThreadPoolExecutor(threads) as pool:
         spans = [list(r) for r in zip(*pool.map(_rounds, [meeting] * threads), strict=True)]
-    seconds = min(max(e for _, e in r) - min(b for b, _ in r) for r in spans)
+    seconds: float = min(max(e for _, e in r) - min(b for b, _ in r) for r in spans)
     tile = machine.tile(np.dtype(np.float32))
     return 2.0 * DEPTH * tile.rows * tile.columns * CALLS * threads / seconds
 
