@@ -18,6 +18,7 @@ from irconv.backends.numba_cuda import (
 from irconv.backends.numba_cuda.launch import Binder, Bound, Launch
 from irconv.graph import Graph, Node, Value
 from irconv.ops.identity import Identity
+from irconv.ops.layout import Pack, Unpack
 from irconv.ops.shape import Flatten, Reshape, Squeeze, Unsqueeze
 from irconv.types import MatrixType, TensorType
 
@@ -32,7 +33,7 @@ BINDERS: dict[type, Binder] = {
     **normalisation.BINDERS,
     **movement.BINDERS,
 }
-VIEWS = (Reshape, Flatten, Squeeze, Unsqueeze, Identity)
+VIEWS = (Reshape, Flatten, Squeeze, Unsqueeze, Identity, Pack, Unpack)  # no layouts here yet
 
 
 def bind(node: Node) -> Bound:

@@ -22,9 +22,16 @@ FORMS: dict[str, Form] = {
     "MatMul": fused.product,
     "Im2Col": patches.im2col,
     "Col2Im": patches.col2im,
+    "Pack": lambda out, site: (out.add("Identity", [site.operand(0)]),),  # ONNX has no layouts
+    "Unpack": lambda out, site: (out.add("Identity", [site.operand(0)]),),
     "SparseMatMul": lambda out, site: matrices.sparse_matmul(out, site, write),
 }
-FUSED = {"FusedConv": fused.fused_conv, "FusedMatMul": fused.fused_matmul}
+FUSED = {
+    "FusedConv": fused.fused_conv,
+    "FusedMatMul": fused.fused_matmul,
+    "PreactConv": fused.preact_conv,
+    "ScaleShift": fused.scale_shift,
+}
 
 
 def write(out: Emitter, site: Site) -> tuple[str, ...]:

@@ -25,8 +25,19 @@ LARGEST = 3
 # bounds) keep their values, because a shape or a domain may hang on them.
 _WEIGHTED = {
     *("Add", "Concat", "Conv", "ConvMatrix", "ConvTranspose", "Flatten", "FusedConv"),
-    *("FusedMatMul", "Gemm", "MatMul", "Mul", "Reshape", "SparseMatMul", "Squeeze", "Sub", "Sum"),
-    *("Transpose", "Unsqueeze"),
+    *(
+        "FusedMatMul",
+        "Gemm",
+        "MatMul",
+        "Mul",
+        "Pack",
+        "Reshape",
+        "SparseMatMul",
+        "Squeeze",
+        "Sub",
+        "Sum",
+    ),
+    *("Transpose", "Unpack", "Unsqueeze"),
 }
 
 
