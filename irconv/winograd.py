@@ -65,7 +65,7 @@ def matrices(tile: int) -> Matrices:
 
 def _from_roots(roots: Sequence[Fraction]) -> tuple[Fraction, ...]:
     """The coefficients of prod(x - root), the constant first."""
-    found = (Fraction(1),)
+    found: tuple[Fraction, ...] = (Fraction(1),)
     for root in roots:
         shifted, scaled = (Fraction(0), *found), (*(-root * c for c in found), Fraction(0))
         found = tuple(a + b for a, b in zip(shifted, scaled, strict=True))
