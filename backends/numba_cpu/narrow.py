@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
 
+from irconv.backends.numba_cpu.emitter import Grid, flat, in_rows, whole
 from irconv.backends.numba_cpu.jit import instruction
-from irconv.backends.numba_cpu.microkernel import TileArguments, TileEmitter, tile_signature
-
-_I64 = ir.IntType(64)
+from irconv.backends.numba_cpu.microkernel import PackedTile, TileArguments, tile_signature
 
 
 @instruction
@@ -42,81 +42,50 @@ def multiply_narrow(
     sizes = (width.literal_value, 1, height.literal_value)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        emitter = NarrowEmitter(builder, context.get_value_type(a.dtype), *sizes)
+        emitter = NarrowTile(builder, context.get_value_type(a.dtype), *sizes)
         emitter.emit_narrow(TileArguments(*args[3:]), ways.literal_value)
         return context.get_dummy_value()
 
     return tile_signature(a, height, width, ways), generate
 
 
-class NarrowEmitter(TileEmitter):
-    """Emits a tile of `rows` columns with `lanes` rows each: the roles of A and B are changed."""
+class NarrowTile(PackedTile):
+    """A tile of `rows` columns with `lanes` rows each: the roles of A and B are changed."""
 
     def emit_narrow(self, arg: TileArguments, ways: int) -> None:
         """The whole tile."""
         builder = self.builder
-        part = builder.sdiv(arg.depth, ir.Constant(_I64, ways))
-        zeros: list[Any] = [ir.Constant(self.vector, None)] * self.rows
+        part = builder.sdiv(arg.depth, whole(ways))
+        zeros = [value for (value,) in self.zeros()]
         starts = [self._start(arg), *[zeros] * (ways - 1)]
-        firsts = [builder.mul(part, ir.Constant(_I64, way)) for way in range(ways)]
-        found = self._loop(arg, part, starts, firsts)
+        found = self._sums(arg, part, starts, [builder.mul(part, whole(w)) for w in range(ways)])
         total = [self._sum(column) for column in zip(*found, strict=True)]
-        done = builder.mul(part, ir.Constant(_I64, ways))
-        (total,) = self._loop(arg, builder.sub(arg.depth, done), [total], [done])
-        turned = TileEmitter(builder, self.scalar, self.lanes, 1, self.rows)
+        done = builder.mul(part, whole(ways))
+        (total,) = self._sums(arg, builder.sub(arg.depth, done), [total], [done])
+        turned = PackedTile(builder, self.scalar, self.lanes, 1, self.rows)
         turned.finish(arg, [[row] for row in self._turn(total)])
 
     def _start(self, arg: TileArguments) -> list[Any]:
-        builder = self.builder
-        before = builder.block
-        given = builder.icmp_unsigned("!=", arg.bias, ir.Constant(arg.bias.type, None))
-        with builder.if_then(given):
-            loaded = self.load(arg.bias)
-            inside = builder.block
-        bias = builder.phi(self.vector)
-        bias.add_incoming(ir.Constant(self.vector, None), before)
-        bias.add_incoming(loaded, inside)
-        return [bias] * self.rows
+        given, zero = self.is_given(arg.bias), ir.Constant(self.vector, None)
+        return self.when(given, [zero], lambda: [self.load(arg.bias)]) * self.rows
 
-    def _loop(
-        self, arg: TileArguments, steps: Any, starts: list[list[Any]], firsts: list[Any]
-    ) -> list[list[Any]]:
+    def _sums(self, arg: TileArguments, steps: Any, starts: Grid, firsts: list[Any]) -> Grid:
         """The sums of `steps` of the depth from each of `firsts` on."""
-        builder = self.builder
-        before = builder.block
-        head, after = builder.append_basic_block("k"), builder.append_basic_block("k.end")
-        some = builder.icmp_signed(">", steps, ir.Constant(_I64, 0))
-        builder.cbranch(some, head, after)
-        builder.position_at_end(head)
-        k = builder.phi(_I64)
-        sums = [[builder.phi(self.vector) for _ in start] for start in starts]
-        products = [
-            self._step(arg, builder.add(k, first), row)
-            for row, first in zip(sums, firsts, strict=True)
-        ]
-        following = builder.add(k, ir.Constant(_I64, 1))
-        k.add_incoming(ir.Constant(_I64, 0), before)
-        k.add_incoming(following, head)
-        for phis, start, values in zip(sums, starts, products, strict=True):
-            for phi, old, new in zip(phis, start, values, strict=True):
-                phi.add_incoming(old, before)
-                phi.add_incoming(new, head)
-        builder.cbranch(builder.icmp_signed("<", following, steps), head, after)
-        builder.position_at_end(after)
-        return self.merge(starts, before, products, head)
 
-    def _step(self, arg: TileArguments, k: Any, sums: list[Any]) -> list[Any]:
-        """Adds the products of one place `k` of the depth."""
-        builder = self.builder
-        weights = self.load(builder.gep(arg.a, [builder.mul(k, arg.lda)]))
-        line = builder.gep(arg.b, [builder.mul(k, arg.ldb)])
-        return [
-            builder.call(
-                self.fma,
-                [weights, self.splat(builder.load(builder.gep(line, [ir.Constant(_I64, j)]))), old],
-            )
-            for j, old in enumerate(sums)
-        ]
+        def step(carried: list[Any]) -> list[Any]:
+            k, *sums = carried
+            ways = zip(in_rows(sums, self.rows), firsts, strict=True)
+            found = [self._products(arg, self.builder.add(k, first), way) for way, first in ways]
+            return [self.builder.add(k, whole(1)), *flat(found)]
+
+        return in_rows(self.loop(steps, [whole(0), *flat(starts)], step)[1:], self.rows)
+
+    def _products(self, arg: TileArguments, k: Any, sums: list[Any]) -> list[Any]:
+        """The sums after place `k` of the depth."""
+        weights = self.load(self.at(arg.a, self.builder.mul(k, arg.lda)))
+        line = self.at(arg.b, self.builder.mul(k, arg.ldb))
+        columns = [partial(self.broadcast, self.at(line, j)) for j in range(self.rows)]
+        return flat(self.multiply_add(columns, [weights], [[total] for total in sums]))
 
     def _sum(self, values: Any) -> Any:
         total = values[0]

@@ -8,8 +8,8 @@ from llvmlite import ir
 from numba import types
 
 from irconv.backends.numba_cpu import machine, slots
+from irconv.backends.numba_cpu.emitter import TileEmitter
 from irconv.backends.numba_cpu.jit import compiled_part, instruction
-from irconv.backends.numba_cpu.microkernel import TileEmitter
 from irconv.backends.numba_cpu.pointers import at, lanes
 from irconv.backends.numba_cpu.work import blocks
 

@@ -9,8 +9,8 @@ from llvmlite import ir
 from numba import types
 
 from irconv.backends.numba_cpu import machine
+from irconv.backends.numba_cpu.emitter import TileEmitter
 from irconv.backends.numba_cpu.jit import instruction
-from irconv.backends.numba_cpu.microkernel import TileEmitter
 from irconv.backends.numba_cpu.pointers import folded
 
 WIDE = 8  # vectors in flight: they hide the latency of four cycles of two units
