@@ -110,13 +110,20 @@ def output_line(tile: int, m: Sequence[Any], fma: Fma) -> tuple[Any, ...]:
 # -- in NumPy --------------------------------------------------------------------------------------
 
 
-def weight_transform(w: Array, tile: int) -> Array:
-    """G w G^T of weights [O, C, 3, 3]: [O, C, tile + 2, tile + 2], computed in float64 and rounded
-    once to the type of `w`.
+def weight_matrix(tile: int) -> Array:
+    """The matrix [(tile + 2)^2, 9] in float64 that takes the weights of a kernel, row by row, to
+    those of its transform: G w G^T.
     """
     g = np.array([[float(x) for x in row] for row in matrices(tile).weights])
-    # ij,ocjk,lk->ocil
-    return np.asarray(g @ w.astype(np.float64) @ g.T, w.dtype)
+    return np.kron(g, g)
+
+
+def weight_transform(w: Array, tile: int) -> Array:
+    """G w G^T of weights [O, C, 3, 3]: [(tile + 2)^2, O, C], computed in float64 and rounded once
+    to the type of `w`.
+    """
+    flat = w.astype(np.float64).reshape(-1, KERNEL * KERNEL)
+    return (weight_matrix(tile) @ flat.T).astype(w.dtype).reshape(-1, *w.shape[:2])
 
 
 def convolve(x: Array, w: Array, tile: int) -> Array:
@@ -133,8 +140,9 @@ def convolve(x: Array, w: Array, tile: int) -> Array:
     patches = np.moveaxis(tiles[:, :, ::tile, ::tile], (4, 5), (0, 1))
     points = _both_axes(input_line, patches, tile)  # [span][span] of [N, C, rows, columns]
     found = np.stack([p.transpose(1, 0, 2, 3).reshape(channels, -1) for p in points])
-    weights = weight_transform(w, tile).transpose(2, 3, 0, 1).reshape(span * span, -1, channels)
-    products = (weights @ found).reshape(span, span, w.shape[0], images, rows, columns)
+    products = (weight_transform(w, tile) @ found).reshape(
+        span, span, w.shape[0], images, rows, columns
+    )
     outputs = np.stack(_both_axes(output_line, products, tile))
     y = outputs.reshape(tile, tile, w.shape[0], images, rows, columns).transpose(3, 2, 4, 0, 5, 1)
     return y.reshape(images, w.shape[0], rows * tile, columns * tile)[:, :, :height, :width]

@@ -1,0 +1,288 @@
+"""The loops of a Winograd convolution: transform tiles of x, multiply, transform the products.
+
+Tiles are numbered image by image, line by line. They are multiplied in groups of nearly equal
+size: the rows of one register tile. V, the transformed x, is [point][block of channels][tile],
+M, the products, [point][block][tile], one vector for each tile.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from irconv.backends.numba_cpu.blocked.launches import IMAGE, LINE, PLANE
+from irconv.backends.numba_cpu.jit import compiled_part
+from irconv.backends.numba_cpu.pointers import at, call, double_bits, lanes, number, pointer
+from irconv.backends.numba_cpu.work import blocks, share
+
+# The row: code, addresses, the sizes of y, the strides of y, x and r, then what follows.
+Y, X, R, U, BIAS, SEGMENTS, SCRATCH, SIZES = range(1, 9)
+HEIGHT, WIDTH = SIZES + 2, SIZES + 3
+STRIDES_Y, STRIDES_X, STRIDES_R = (SIZES + 5 + 3 * i for i in range(3))
+(
+    TILE,
+    STEP,  # pixels of y from one tile to the next
+    TILES,
+    DOWN,
+    ACROSS,
+    POINTS,
+    IN_BLOCKS,
+    OUT_BLOCKS,
+    HEIGHT_R,  # sizes of r, and of y before the pool
+    WIDTH_R,
+    PAD_TOP,
+    PAD_LEFT,
+    FIRST_ROW,  # the rows and columns of x that are stored
+    END_ROW,
+    FIRST_COLUMN,
+    END_COLUMN,
+    INNER_FIRST,  # the tiles of a line all of whose columns are stored
+    INNER_END,
+    GROUPS,
+    LEAST,  # tiles of the smaller groups
+    BLOCK_GROUPS,  # groups of one block of tiles of the fused form
+    SCRATCH_EACH,
+    ROOM,  # tiles of a line of V and of M
+    V_POINT,
+    M_POINT,
+    M_PLACE,
+    PANELS,
+    VECTORS,
+    PANEL_STEP,  # of U, from one panel to the next, and from point to point
+    POINT_STEP,
+    LAST_POINT_STEP,
+    PIECE,  # of U: the weights of one point and panel
+    LAST_PIECE,
+    INPUT,
+    INPUT_EDGE,
+    OUTPUT,
+    OUTPUT_EDGE,
+    FINISH,
+    LOW,
+    HIGH,
+    ALPHA,
+    BETA,
+    CODES,  # of tiles of a whole panel: the smaller group, the larger; then of the last panel
+) = range(SIZES + 14, SIZES + 14 + 43)
+
+
+@compiled_part
+def _clipped(value: Any, low: Any, high: Any) -> Any:
+    return min(max(value, low), high)
+
+
+@compiled_part
+def _group_start(step: Any, group: Any) -> Any:
+    return step[TILES] * group // step[GROUPS]
+
+
+@compiled_part
+def _input_tiles(step: Any, like: Any, block: Any, first: Any, end: Any, target: Any) -> None:
+    """B^T d B of the tiles first .. end of one block of channels, a vector each at `target`."""
+    tile, width, across = step[TILE], lanes(like), step[ACROSS]
+    x, line = at(pointer(step[X], like), block * step[STRIDES_X + PLANE]), step[STRIDES_X + LINE]
+    t = first
+    while t < end:
+        above = t // across
+        image = above // step[DOWN]
+        left = t - above * across
+        right = min(across, left + end - t)
+        row = (above - image * step[DOWN]) * tile - step[PAD_TOP]
+        place = at(x, image * step[STRIDES_X + IMAGE] + row * line - step[PAD_LEFT] * width)
+        to = at(target, (t - first - left) * width)
+        inner = _clipped(step[INNER_FIRST], left, right)
+        outer = _clipped(step[INNER_END], inner, right)
+        if row < step[FIRST_ROW] or row + tile + 2 > step[END_ROW]:
+            outer = inner
+        call(
+            step[INPUT],
+            at(place, inner * (tile * width)),
+            line,
+            at(to, inner * width),
+            step[V_POINT],
+            outer - inner,
+        )
+        for edge in range(left, right - outer + inner):
+            k = edge if edge < inner else edge + outer - inner
+            column = k * tile - step[PAD_LEFT]
+            call(
+                step[INPUT_EDGE],
+                at(place, k * (tile * width)),
+                line,
+                at(to, k * width),
+                step[V_POINT],
+                step[FIRST_ROW] - row,
+                step[END_ROW] - row,
+                step[FIRST_COLUMN] - column,
+                step[END_COLUMN] - column,
+            )
+        t += right - left
+
+
+@compiled_part
+def _output_tiles(step: Any, like: Any, block: Any, first: Any, end: Any, source: Any) -> None:
+    """What follows the products of tiles first .. end of one block of channels, to y."""
+    tile, jump, width, across = step[TILE], step[STEP], lanes(like), step[ACROSS]
+    y = at(pointer(step[Y], like), block * step[STRIDES_Y + PLANE])
+    r = at(pointer(step[R], like), block * step[STRIDES_R + PLANE])
+    bias = at(pointer(step[BIAS], like), block * width)
+    low, high = number(double_bits(step[LOW]), like), number(double_bits(step[HIGH]), like)
+    line, line_r = step[STRIDES_Y + LINE], step[STRIDES_R + LINE]
+    t = first
+    while t < end:
+        above = t // across
+        image = above // step[DOWN]
+        left = t - above * across
+        right = min(across, left + end - t)
+        down = above - image * step[DOWN]
+        place = at(y, image * step[STRIDES_Y + IMAGE] + down * jump * line)
+        place_r = at(r, image * step[STRIDES_R + IMAGE] + down * tile * line_r)
+        start = at(source, (t - first - left) * width)
+        rows_r, rows = step[HEIGHT_R] - down * tile, min(step[HEIGHT] - down * jump, jump)
+        inner = _clipped(step[WIDTH_R] // tile, left, right) if rows_r >= tile else left
+        call(
+            step[OUTPUT],
+            at(start, left * width),
+            step[M_POINT],
+            bias,
+            at(place_r, left * (tile * width)),
+            line_r,
+            at(place, left * (jump * width)),
+            line,
+            low,
+            high,
+            inner - left,
+        )
+        for k in range(inner, right):
+            call(
+                step[OUTPUT_EDGE],
+                at(start, k * width),
+                step[M_POINT],
+                bias,
+                at(place_r, k * (tile * width)),
+                line_r,
+                at(place, k * (jump * width)),
+                line,
+                low,
+                high,
+                rows_r,
+                step[WIDTH_R] - k * tile,
+                rows,
+                step[WIDTH] - k * jump,
+            )
+        if step[FINISH] != 0:
+            columns = min(step[WIDTH], right * jump) - left * jump
+            call(
+                step[FINISH],
+                at(place, left * (jump * width)),
+                rows,
+                columns * width,
+                line,
+                number(double_bits(step[ALPHA]), like),
+                number(double_bits(step[BETA]), like),
+            )
+        t += right - left
+
+
+@compiled_part
+def _multiply(
+    step: Any, like: Any, point: Any, panel: Any, first: Any, end: Any, v: Any, m: Any
+) -> None:
+    """The products of one point for groups first .. end of tiles and one panel of channels."""
+    width = lanes(like)
+    last = panel == step[PANELS] - 1
+    size = step[LAST_PIECE] if last else step[PIECE]
+    u = at(pointer(step[U], like), panel * step[PANEL_STEP])
+    u = at(u, point * (step[LAST_POINT_STEP] if last else step[POINT_STEP]))
+    codes = at(step, CODES + 2 if last else CODES)
+    none, low, high = pointer(0, like), number(-inf, like), number(inf, like)
+    begin = _group_start(step, first)
+    depth = step[IN_BLOCKS] * (width * width)
+    for group in range(first, end):
+        start = _group_start(step, group)
+        larger = _group_start(step, group + 1) - start - step[LEAST]
+        place, done = (start - begin) * width, (group - first) * depth
+        call(
+            codes[larger],
+            at(v, place),
+            0,
+            pointer(step[SEGMENTS], step),
+            step[IN_BLOCKS],
+            u,
+            at(m, place),
+            0,
+            step[ROOM] * width,
+            none,
+            none,
+            0,
+            0,
+            0,
+            low,
+            high,
+            at(u, size + done),  # the next weights
+            width if done < size else 0,
+        )
+
+
+def fused(step: Any, like: Any, part: Any, parts: Any) -> None:
+    """Kernel: blocks of tiles whose V and M stay in the cache."""
+    width, room = lanes(like), step[ROOM]
+    v = at(pointer(step[SCRATCH], like), part * step[SCRATCH_EACH])
+    m = at(v, step[M_PLACE])
+    first, end = share(step[GROUPS], part, parts)
+    count = blocks(end - first, step[BLOCK_GROUPS])
+    for i in range(count):
+        low, high = share(end - first, i, count)
+        start, stop = _group_start(step, first + low), _group_start(step, first + high)
+        for block in range(step[IN_BLOCKS]):
+            _input_tiles(step, like, block, start, stop, at(v, block * (room * width)))
+        for panel in range(step[PANELS]):
+            for point in range(step[POINTS]):
+                _multiply(
+                    step,
+                    like,
+                    point,
+                    panel,
+                    first + low,
+                    first + high,
+                    at(v, point * step[V_POINT]),
+                    at(m, point * step[M_POINT]),
+                )
+            channels = panel * step[VECTORS]
+            for block in range(channels, min(channels + step[VECTORS], step[OUT_BLOCKS])):
+                source = at(m, (block - channels) * (room * width))
+                _output_tiles(step, like, block, start, stop, source)
+
+
+def transform_inputs(step: Any, like: Any, part: Any, parts: Any) -> None:
+    """Kernel: the first of three phases, V of all tiles; parts share blocks and lines of tiles."""
+    lines, across = step[TILES] // step[ACROSS], step[ACROSS]
+    v = pointer(step[SCRATCH], like)
+    first, end = share(step[IN_BLOCKS] * lines, part, parts)
+    for block in range(first // lines, blocks(end, lines)):
+        low, high = max(first - block * lines, 0), min(end - block * lines, lines)
+        target = at(v, (block * step[ROOM] + low * across) * lanes(like))
+        _input_tiles(step, like, block, low * across, high * across, target)
+
+
+def multiply_points(step: Any, like: Any, part: Any, parts: Any) -> None:
+    """Kernel: the second of three phases, M of all tiles; parts share points and panels."""
+    v, panels = pointer(step[SCRATCH], like), step[PANELS]
+    panel_size = step[VECTORS] * step[ROOM] * lanes(like)
+    first, end = share(step[POINTS] * panels, part, parts)
+    for item in range(first, end):
+        point = item // panels
+        panel = item - point * panels
+        m = at(v, step[M_PLACE] + point * step[M_POINT] + panel * panel_size)
+        _multiply(step, like, point, panel, 0, step[GROUPS], at(v, point * step[V_POINT]), m)
+
+
+def transform_outputs(step: Any, like: Any, part: Any, parts: Any) -> None:
+    """Kernel: the last of three phases, y of all tiles; parts share blocks and lines of tiles."""
+    lines, across = step[TILES] // step[ACROSS], step[ACROSS]
+    m = at(pointer(step[SCRATCH], like), step[M_PLACE])
+    first, end = share(step[OUT_BLOCKS] * lines, part, parts)
+    for block in range(first // lines, blocks(end, lines)):
+        low, high = max(first - block * lines, 0), min(end - block * lines, lines)
+        source = at(m, (block * step[ROOM] + low * across) * lanes(like))
+        _output_tiles(step, like, block, low * across, high * across, source)
