@@ -1,170 +1,190 @@
-"""One model, several pipelines and peers, in one interleaved run."""
+"""One model with one batch and one number of threads: our forms and the peers, in one run."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from irconv.bench.measure import Timing, interleaved
-from irconv.bench.peers import PEERS, peer_file
+from irconv.backend import Precision
+from irconv.bench.measure import Engine, Timing, interleaved
+from irconv.bench.peers import PEERS
+from irconv.bench.rows import Comparison, Row
+from irconv.bench.source import Source
 from irconv.bench.worker import OURS, Held, Job, compiled, measure
-from irconv.graph import Graph
+from irconv.errors import IrconvError, printable
+from irconv.executable import Executable
 from irconv.inspector.numerics import relative_error
 from irconv.inspector.samples import seeded_inputs
-from irconv.models import resolve_model
 from irconv.types import Array
+
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to compare, and how often."""
+    """What to compare on one source, and how often. `memory`: processes of their own too."""
 
-    model: str
     peers: tuple[str, ...] = ("onnxruntime",)
     pipelines: tuple[str | None, ...] = (None,)
+    precisions: tuple[Precision, ...] = ("fast",)
     backend: str = "numba_cpu"
-    precision: str = "fast"
     threads: int = 1
-    batch: int | None = None
-    random_weights: int | None = None
     runs: int = 20
     memory: bool = True
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Row:
-    """One engine: its times, how many times faster than the peer it is, what it holds."""
+@dataclass
+class Measured:
+    """What `compare` found, and the engines that ran: layers are timed on them afterwards."""
 
-    engine: str
-    pipeline: str | None
-    timing: Timing
-    ratio: float | None  # the first peer's median / this one's
-    error: float | None  # largest difference from the first peer, relative to its largest output
-    cold: Held | None = None
-    cached: Held | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for `json.dumps`."""
-        cold, cached = self.cold, self.cached
-        return {
-            "engine": self.engine,
-            "pipeline": self.pipeline,
-            **self.timing.to_json(),
-            "ratio": self.ratio,
-            "error": self.error,
-            "compile_cold_s": cold.compile_seconds if cold else None,
-            "compile_cached_s": cached.compile_seconds if cached else None,
-            "memory_bytes": cached.resident if cached else None,
-            "peak_bytes": cached.peak if cached else None,
-            "peak_cold_bytes": cold.peak if cold else None,
-        }
+    comparison: Comparison
+    executables: dict[str, Executable]
+    inputs: dict[str, Array]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """All rows of one model, and the load of the machine before and after."""
+@dataclass
+class _Runner:
+    """The engines of one comparison as they come up; `failures` tells why one did not."""
 
-    model: str
-    inputs: dict[str, str]
-    rows: tuple[Row, ...]
-    load: tuple[float, float]
+    engines: dict[str, Engine] = field(default_factory=dict)
+    executables: dict[str, Executable] = field(default_factory=dict)
+    results: dict[str, Sequence[Array]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for `json.dumps`."""
-        return {
-            "model": self.model,
-            "inputs": self.inputs,
-            "load_average": list(self.load),
-            "engines": [r.to_json() for r in self.rows],
-        }
+    def start(self, name: str, job: Job, source: Source, inputs: Mapping[str, Array]) -> None:
+        """Compiles or loads an engine and runs it once."""
+        try:
+            if job.engine == OURS:
+                self.engines[name] = self._ours(name, job, source, inputs)
+            else:
+                self.engines[name] = PEERS[job.engine](Path(job.file), job.threads)
+            self.results[name] = self.engines[name](inputs)
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises: the others go on
+            self.engines.pop(name, None)
+            self.executables.pop(name, None)
+            kind = "" if isinstance(error, IrconvError) else f"{type(error).__name__}: "
+            self.failures[name] = printable(f"{kind}{error}", 300)
+
+    def _ours(self, name: str, job: Job, source: Source, inputs: Mapping[str, Array]) -> Engine:
+        executable = compiled(job, source.graph, inputs)
+        executable.release()
+        self.executables[name] = executable
+        return lambda given: tuple(executable.run(given).values())
 
 
-def compare(plan: Plan, progress: Callable[[str], None] = lambda _: None) -> Comparison:
-    """Measures a plan. Raises what resolving, compiling and the peers raise."""
-    load = _load()
-    graph = resolve_model(plan.model, plan.batch, plan.random_weights)
-    inputs = seeded_inputs(graph, plan.seed)
-    with tempfile.TemporaryDirectory(prefix="irconv-bench-") as folder:
-        jobs = _jobs(plan, graph, inputs, Path(folder))
-        held = {name: _held(job, folder, progress) for name, job in jobs.items() if plan.memory}
-        progress(f"{plan.model}: compiling")
-        engines = {name: _engine(job, graph, inputs) for name, job in jobs.items()}
-        del graph
-        progress(f"{plan.model}: {plan.runs} runs of each engine, interleaved")
-        results = {name: run() for name, run in engines.items()}
-        timings = interleaved(engines, plan.runs)
-    rows = tuple(_row(n, jobs, timings, results, held.get(n)) for n in jobs)
+def compare(source: Source, plan: Plan, progress: Progress = lambda _: None) -> Measured:
+    """Measures a plan. An engine that fails has a row that says so."""
+    load = load_average()
+    inputs = seeded_inputs(source.graph, plan.seed)
+    jobs = _jobs(source, plan)
+    held = _all_held(jobs, inputs, progress) if plan.memory else {}
+    runner = _Runner()
+    for name, job in jobs.items():
+        progress(f"{source.model}: {name}: compiling")
+        runner.start(name, job, source, inputs)
+    progress(f"{source.model}: {plan.runs} runs of each engine, interleaved")
+    timings = interleaved(runner.engines, plan.runs, _drawer(source, plan.seed))
+    rows = tuple(_row(name, job, runner, timings, held) for name, job in jobs.items())
     shapes = {name: f"{a.dtype}{list(a.shape)}" for name, a in inputs.items()}
-    return Comparison(plan.model, shapes, rows, (load, _load()))
+    loads = (load, load_average())
+    found = Comparison(source.model, source.batch, plan.threads, shapes, rows, loads)
+    return Measured(found, runner.executables, inputs)
 
 
-def _jobs(plan: Plan, graph: Graph, inputs: Mapping[str, Array], folder: Path) -> dict[str, Job]:
-    """A job for each pipeline and each peer, by the name it has in the table."""
-    stored = folder / "inputs.npz"
-    np.savez(stored, allow_pickle=False, **dict(inputs))
-    file = None
-    if plan.peers:
-        file = peer_file(plan.model, graph, plan.random_weights, plan.batch, folder)
-    job = Job(
-        OURS,
-        plan.model,
-        str(file) if file else None,
-        str(stored),
-        plan.batch,
-        plan.random_weights,
-        plan.threads,
-        plan.backend,
-        precision=plan.precision,  # type: ignore[arg-type]  # checked by compile
-    )
-    ours = {f"{OURS} {p or '(default)'}": replace(job, pipeline=p) for p in plan.pipelines}
-    return ours | {peer: replace(job, engine=peer) for peer in plan.peers}
+def _drawer(source: Source, seed: int) -> Callable[[], Mapping[str, Array]]:
+    """New inputs at each call: those of the seeds after the one of the comparison."""
+    numbers: Iterator[int] = count(1)
+    return lambda: seeded_inputs(source.graph, seed + next(numbers))
 
 
-def _held(job: Job, folder: str, progress: Callable[[str], None]) -> tuple[Held, Held]:
-    """What a job holds with an empty cache, and with the cache that this filled."""
-    progress(f"{job.model}: memory and compile time of {job.engine} in processes of its own")
+def _jobs(source: Source, plan: Plan) -> dict[str, Job]:
+    """A job for each of our forms and for each peer, by the name it has in the table."""
+    shared: dict[str, Any] = {
+        "model": source.spec,
+        "file": str(source.file),
+        "batch": source.changed_batch,
+        "random_weights": source.random_weights,
+        "threads": plan.threads,
+        "backend": plan.backend,
+    }
+    found = {}
+    for precision in plan.precisions:
+        for pipeline in plan.pipelines:
+            form = "" if pipeline is None else f" {pipeline or '(as it stands)'}"
+            own = {"pipeline": pipeline, "precision": precision}
+            found[f"{OURS} {precision}{form}"] = Job(OURS, **shared, **own)
+    return found | {peer: Job(peer, **shared) for peer in plan.peers}
+
+
+def _all_held(
+    jobs: Mapping[str, Job], inputs: Mapping[str, Array], progress: Progress
+) -> dict[str, tuple[Held, Held]]:
+    """What each job holds with an empty cache, and with the cache that this filled."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="irconv-bench-") as folder:
+        stored = Path(folder) / "inputs.npz"
+        np.savez(stored, allow_pickle=False, **dict(inputs))
+        for name, job in jobs.items():
+            progress(f"{job.model}: {name}: memory and compile time, in processes of its own")
+            try:
+                found[name] = _held(job, str(stored), folder)
+            except IrconvError as error:
+                progress(f"{job.model}: {name}: no memory is told: {error}")
+    return found
+
+
+def _held(job: Job, inputs: str, folder: str) -> tuple[Held, Held]:
     if job.engine != OURS:
-        found = measure(job)
+        found = measure(job, inputs)
         return found, found
     with tempfile.TemporaryDirectory(dir=folder) as cache:
-        return measure(job, cache), measure(job, cache)
-
-
-def _engine(job: Job, graph: Graph, inputs: Mapping[str, Array]) -> Callable[[], Sequence[Array]]:
-    if job.engine != OURS:
-        peer = PEERS[job.engine](Path(str(job.file)), job.threads)
-        return lambda: peer(inputs)
-    executable = compiled(job, graph, inputs)
-    return lambda: tuple(executable.run(inputs).values())
+        return measure(job, inputs, cache), measure(job, inputs, cache)
 
 
 def _row(
     name: str,
-    jobs: Mapping[str, Job],
+    job: Job,
+    runner: _Runner,
     timings: Mapping[str, Timing],
-    results: Mapping[str, Sequence[Array]],
-    held: tuple[Held, Held] | None,
+    held: Mapping[str, tuple[Held, Held]],
 ) -> Row:
-    job = jobs[name]
-    peer = next((n for n, j in jobs.items() if j.engine != OURS), None)
-    ratio = error = None
-    if peer is not None and peer != name:
-        ratio = timings[peer].median / timings[name].median
-        places = range(len(results[peer]))
-        error = relative_error(
-            {str(i): results[name][i] for i in places}, {str(i): results[peer][i] for i in places}
-        )
-    cold, cached = held or (None, None)
-    pipeline = job.pipeline if job.engine == OURS else None
-    return Row(name, pipeline, timings[name], ratio, error, cold, cached)
+    """Ratios are of ours against each peer; errors against the first peer that ran."""
+    ours = job.engine == OURS
+    peers = [n for n in timings if n in PEERS]
+    ratios, error = {}, None
+    if ours and name in timings:
+        median = timings[name].median
+        ratios = {peer: timings[peer].median / median for peer in peers}
+    if peers and name in timings and name != peers[0]:
+        error = _difference(runner.results[name], runner.results[peers[0]])
+    return Row(
+        name,
+        OURS if ours else job.engine,
+        job.pipeline if ours else None,
+        job.precision if ours else None,
+        timings.get(name),
+        ratios,
+        error,
+        *held.get(name, (None, None)),
+        runner.failures.get(name),
+    )
 
 
-def _load() -> float:
+def _difference(result: Sequence[Array], expected: Sequence[Array]) -> float:
+    if len(result) != len(expected):
+        return float("inf")
+    both = zip(result, expected, strict=True)
+    return max((relative_error({"": y}, {"": ref}) for y, ref in both), default=0.0)
+
+
+def load_average() -> float:
+    """Processes that wanted a core, over the last minute."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
+
+from irconv.types import Array
+
+Engine: TypeAlias = "Callable[[Mapping[str, Array]], Sequence[Array]]"
 
 # a pool that still spins after its run would slow whoever runs next
 PAUSE_SECONDS = 0.03
@@ -50,23 +54,24 @@ class Timing:
 
 
 def interleaved(
-    engines: Mapping[str, Callable[[], Any]],
+    engines: Mapping[str, Engine],
     runs: int,
+    draw: Callable[[], Mapping[str, Array]],
     pause: float = PAUSE_SECONDS,
-    turn_done: Callable[[], None] = lambda: None,
 ) -> dict[str, Timing]:
     """Runs all engines in turns until each has `runs` timed runs.
 
     A turn begins with a pause and one untimed run, so that nobody is timed in the wake of another.
+    `draw` gives new inputs: each run of a turn has inputs of its own, the same for every engine.
     """
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     while any(len(found) < runs for found in seconds.values()):
+        first, *rest = [draw() for _ in range(RUNS_A_TURN + 1)]
         for name, run in engines.items():
             time.sleep(pause)
-            run()
-            for _ in range(min(RUNS_A_TURN, runs - len(seconds[name]))):
+            run(first)
+            for inputs in rest[: runs - len(seconds[name])]:
                 start = time.perf_counter()
-                run()
+                run(inputs)
                 seconds[name].append(time.perf_counter() - start)
-        turn_done()
     return {name: Timing(tuple(found)) for name, found in seconds.items()}

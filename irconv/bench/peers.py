@@ -46,8 +46,9 @@ class OpenVino:
     """OpenVINO on the CPU, in float32, tuned for latency."""
 
     def __init__(self, file: Path, threads: int) -> None:
-        openvino = _optional("openvino")
+        openvino = load_openvino()
         settings = {
+            "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "INFERENCE_PRECISION_HINT": "f32",
@@ -63,10 +64,18 @@ class OpenVino:
 PEERS: dict[str, Callable[[Path, int], Peer]] = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
 
 
-def _optional(package: str) -> Any:
-    if importlib.util.find_spec(package) is None:
-        raise BackendError(f"{package} is not installed", hint=f"pip install {package}")
-    return importlib.import_module(package)
+def installed_peers() -> tuple[str, ...]:
+    """The peers that can be imported here."""
+    return tuple(name for name in PEERS if importlib.util.find_spec(name) is not None)
+
+
+def load_openvino() -> Any:
+    """OpenVINO with its CPU plugin; raises BackendError where it is not installed."""
+    if "openvino" not in installed_peers():
+        raise BackendError("openvino is not installed", hint="pip install openvino")
+    openvino = importlib.import_module("openvino")
+    openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
+    return openvino
 
 
 def peer_file(

@@ -17,15 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from irconv.backend import Precision
-from irconv.bench.peers import PEERS
+from irconv.backend import Precision, find_backend
+from irconv.bench.peers import PEERS, load_openvino
 from irconv.errors import BackendError, printable
 from irconv.executable import Executable
 from irconv.executable import compile as compile_graph
 from irconv.graph import Graph
 from irconv.inputs import bind_symbols
 from irconv.models import resolve_model
-from irconv.onnx_import import load
 from irconv.types import Array
 
 OURS = "irconv"
@@ -34,13 +33,15 @@ RUNS = 3
 
 @dataclass(frozen=True)
 class Job:
-    """What to measure: an engine (`irconv`, or the name of a peer) on a model and its inputs."""
+    """What to measure: an engine (`irconv`, or the name of a peer) on a model and its inputs.
+
+    Ours makes its graph of `model`, `batch` and `random_weights`, by `resolve_model`.
+    """
 
     engine: str
     model: str
-    file: str | None  # the ONNX file that peers read; ours reads it too where the model is one
-    inputs: str  # an .npz by the names of the inputs
-    batch: int | str | None = None
+    file: str  # the ONNX file that peers read
+    batch: int | None = None
     random_weights: int | None = None
     threads: int = 1
     backend: str = "numba_cpu"
@@ -52,6 +53,9 @@ class Job:
 class Held:
     """Seconds to compile (for a peer: to load); bytes above the imports held while running, and at
     the peak. None where the system does not tell.
+
+    Of ours the source graph is released before the bytes that are held are counted; the peak has
+    it. Machine code is what a model holds; what Python imports to make it is not.
     """
 
     compile_seconds: float
@@ -59,10 +63,13 @@ class Held:
     peak: int | None
 
 
-def measure(job: Job, cache: str | None = None) -> Held:
-    """Does a job in a fresh process; `cache` is the folder of compiled kernels that it uses."""
+def measure(job: Job, inputs: str, cache: str | None = None) -> Held:
+    """Does a job in a fresh process.
+
+    `inputs` is an .npz file by the names of the inputs; `cache` the folder of compiled kernels.
+    """
     env = dict(os.environ) | ({"IRCONV_CACHE_DIR": cache} if cache else {})
-    command = [sys.executable, "-m", "irconv.bench.worker", json.dumps(asdict(job))]
+    command = [sys.executable, "-m", "irconv.bench.worker", json.dumps(asdict(job)), inputs]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -70,9 +77,9 @@ def measure(job: Job, cache: str | None = None) -> Held:
     return Held(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def work(job: Job) -> Held:
+def work(job: Job, stored: str) -> Held:
     """Does a job in this process."""
-    with np.load(job.inputs, allow_pickle=False) as archive:
+    with np.load(stored, allow_pickle=False) as archive:
         inputs = {name: archive[name] for name in archive.files}
     _import_engine(job)
     before = _settled()
@@ -92,19 +99,12 @@ def work(job: Job) -> Held:
 
 
 def _ours(job: Job, inputs: Mapping[str, Array]) -> tuple[Callable[[], Any], float]:
-    graph = source(job)
+    graph = resolve_model(job.model, job.batch, job.random_weights)
     start = time.perf_counter()
     executable = compiled(job, graph, inputs)
     seconds = time.perf_counter() - start
     executable.release()
     return lambda: executable.run(inputs), seconds
-
-
-def source(job: Job) -> Graph:
-    """The graph of a job: from the file that the peers read, where that is the model itself."""
-    if job.file is not None and not job.model.startswith("zoo:") and job.batch is None:
-        return load(job.file)
-    return resolve_model(job.model, job.batch, job.random_weights)
 
 
 def compiled(job: Job, graph: Graph, inputs: Mapping[str, Array]) -> Executable:
@@ -115,24 +115,27 @@ def compiled(job: Job, graph: Graph, inputs: Mapping[str, Array]) -> Executable:
 
 
 def _peer(job: Job, inputs: Mapping[str, Array]) -> Callable[[], Any]:
-    peer = PEERS[job.engine](Path(str(job.file)), job.threads)
+    peer = PEERS[job.engine](Path(job.file), job.threads)
     return lambda: peer(inputs)
 
 
 def _import_engine(job: Job) -> None:
     """What an engine imports is not what its model holds."""
-    if job.engine == "onnxruntime":
-        import onnxruntime
-
-        onnxruntime.get_available_providers()
-    elif job.engine == OURS:
+    if job.engine == OURS:
         import onnx
 
         onnx.defs.onnx_opset_version()
+        find_backend(job.backend)
         if job.backend.startswith("numba"):
             import numba
 
             numba.get_num_threads()
+    elif job.engine == "onnxruntime":
+        import onnxruntime
+
+        onnxruntime.get_available_providers()
+    elif job.engine == "openvino":
+        load_openvino()
 
 
 def _settled() -> int | None:
@@ -159,4 +162,4 @@ def _forget_peak() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asdict(work(Job(**json.loads(sys.argv[1]))))) + "\n")
+    sys.stdout.write(json.dumps(asdict(work(Job(**json.loads(sys.argv[1])), sys.argv[2]))) + "\n")

@@ -1,0 +1,152 @@
+"""Our steps beside onnxruntime's kernels, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+from irconv.bench.ort_profile import PeerStep, profile_onnxruntime
+from irconv.bench.rows import Layer
+from irconv.bench.source import Source
+from irconv.dim import Dim
+from irconv.executable import Executable
+from irconv.graph import Graph
+from irconv.inputs import bind_symbols, check_inputs
+from irconv.inspector.samples import seeded_inputs
+from irconv.pipeline import lower
+from irconv.profiling import Profiled
+from irconv.provenance import Provenance
+from irconv.report import NodeReport, Report, node_cost
+from irconv.specialize import specialize
+from irconv.types import Array
+
+LAYOUT = "(layout)"  # what an engine added to the network by itself
+
+
+@dataclass(frozen=True)
+class OurStep:
+    """One node of the compiled graph: which nodes of the source graph it is, and its seconds."""
+
+    report: NodeReport
+    nodes: frozenset[str]
+    seconds: float
+    reason: str = ""
+
+
+@dataclass
+class _Group:
+    """Steps of both that share nodes of the source graph, directly or through another."""
+
+    ours: list[OurStep] = field(default_factory=list)
+    theirs: list[PeerStep] = field(default_factory=list)
+
+
+def peer_steps(source: Source, threads: int, runs: int, seed: int) -> list[PeerStep]:
+    """onnxruntime's kernels on the file of a source, each run on inputs of its own."""
+    draws = [seeded_inputs(source.graph, seed + i) for i in range(runs)]
+    return profile_onnxruntime(source.file, threads, draws)
+
+
+def our_steps(
+    executable: Executable, graph: Graph, inputs: Mapping[str, Array], runs: int
+) -> list[OurStep] | None:
+    """The nodes of a compiled graph in order; None where the backend has no profile.
+
+    `graph` is what was compiled; the report's pipeline is run on it again, for the provenance.
+    """
+    arrays = check_inputs(graph.inputs, inputs)
+    sizes = bind_symbols(graph.inputs, arrays)
+    program = executable.prepare(sizes)
+    if not isinstance(program, Profiled):
+        return None
+    seconds: dict[str, float] = {}
+    for step in program.profile(arrays, runs):
+        seconds[step.node] = seconds.get(step.node, 0.0) + step.seconds
+    sources = originals(specialize(graph, sizes) if sizes else graph, program.report.pipeline)
+    return [
+        OurStep(n, sources.get(n.node, frozenset()), seconds.get(n.node, 0.0), reason)
+        for n, reason in _with_reasons(program.report)
+    ]
+
+
+def _with_reasons(report: Report) -> list[tuple[NodeReport, str]]:
+    """Each node with what the report says about its speed: its note, else its remarks."""
+    remarks: dict[str, list[str]] = {}
+    for remark in report.remarks:
+        remarks.setdefault(remark.node, []).append(f"{remark.rule}: {remark.condition}")
+    return [(n, n.note or "; ".join(dict.fromkeys(remarks.get(n.node, ())))) for n in report.nodes]
+
+
+def originals(graph: Graph, pipeline: str) -> dict[str, frozenset[str]]:
+    """For each node of the lowered graph, the names of the nodes of `graph` that it is made of."""
+    plain = graph.copy()
+    plain.provenance = Provenance()
+    lowered = lower(plain, pipeline)
+    names = {n.name for n in graph}
+    found = {}
+    for node in lowered:
+        refs = lowered.provenance.originals([node.uid])
+        ancestors = {r.name for r in refs if r.kind == "node"} or {node.name}
+        found[node.name] = frozenset(ancestors & names)
+    return found
+
+
+def matched(graph: Graph, ours: Sequence[OurStep], theirs: Sequence[PeerStep]) -> tuple[Layer, ...]:
+    """The layers in the order of our steps, then what only onnxruntime runs.
+
+    A layer is the smallest set of steps and kernels that computes the same nodes on both sides.
+    """
+    flops = {n.name: 2 * _static(node_cost(n).macs) for n in graph}
+    groups = _groups(ours, theirs)
+    layers = [_layer(g, flops) for g in groups if g.ours and (g.theirs or any_time(g))]
+    layers += [_layer(g, flops) for g in groups if not g.ours and g.theirs and g.theirs[0].nodes]
+    added = [t for t in theirs if not t.nodes]
+    if added:
+        layers.append(_layer(_Group([], added), flops))
+    return tuple(layers)
+
+
+def any_time(group: _Group) -> bool:
+    """Whether a step of ours in a group takes any time: a view does not."""
+    return any(step.seconds for step in group.ours)
+
+
+def _static(size: Dim) -> int:
+    return size if isinstance(size, int) else 0
+
+
+def _groups(ours: Sequence[OurStep], theirs: Sequence[PeerStep]) -> list[_Group]:
+    """Connected components of steps and nodes, in the order of their first step."""
+    links: nx.Graph[object] = nx.Graph()
+    steps: list[OurStep | PeerStep] = [*ours, *(t for t in theirs if t.nodes)]
+    for number, step in enumerate(steps):
+        links.add_node(number)
+        links.add_edges_from((number, name) for name in step.nodes)
+    group_of: dict[int, _Group] = {}
+    for component in nx.connected_components(links):
+        group = _Group()
+        group_of.update((n, group) for n in component if isinstance(n, int))
+    for number, step in enumerate(steps):
+        if isinstance(step, OurStep):
+            group_of[number].ours.append(step)
+        else:
+            group_of[number].theirs.append(step)
+    return list({id(g): g for _, g in sorted(group_of.items())}.values())
+
+
+def _layer(group: _Group, flops: Mapping[str, int]) -> Layer:
+    nodes = {n for step in (*group.ours, *group.theirs) for n in step.nodes}
+    seconds = sum(s.seconds for s in group.ours) if group.ours else None
+    theirs = sum(t.seconds for t in group.theirs) if group.theirs else None
+    total = sum(flops.get(n, 0) for n in nodes)
+    if not group.ours:
+        op = "+".join(dict.fromkeys(t.op for t in group.theirs))
+        name = min(nodes) if nodes else LAYOUT
+        return Layer(name, op, "", len(nodes), total, None, theirs)
+    heaviest = max(group.ours, key=lambda s: s.seconds).report
+    kernels = "+".join(dict.fromkeys(s.report.kernel for s in group.ours if s.seconds))
+    ops = "+".join(dict.fromkeys(s.report.op for s in group.ours))
+    reason = "; ".join(dict.fromkeys(s.reason for s in group.ours if s.reason))
+    return Layer(heaviest.node, ops, kernels, len(nodes), total, seconds, theirs, reason)
