@@ -70,7 +70,14 @@ class Laid:
             inside |= own
         mask[start : start + self.stored.size] = inside.reshape(-1)
         assert (self.space[~mask] == CANARY).all()
-        assert np.isfinite(self.stored[self.interior()]).all() or np.isnan(self.load()).any()
+        assert np.isfinite(self.beyond()).all()
+
+    def beyond(self) -> Array:
+        """What fills up the last block."""
+        last = self.stored[:, [self.first + self.place.blocks - 1]]
+        block = self.layout.block
+        rest = self.shape[1] - (self.place.blocks - 1) * block
+        return self.layout.load(last, block)[:, rest:]
 
 
 def operand(

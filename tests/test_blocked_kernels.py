@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from irconv.backends.numba_cpu.binders.convolution import pool_window
 from irconv.backends.numba_cpu.blocked.halo import clear_halo
 from irconv.backends.numba_cpu.blocked.pack import pack, unpack
+from irconv.backends.numba_cpu.blocked.pool import pool
+from irconv.op import Op
+from irconv.ops.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
+from irconv.types import Array
 from tests.blocked_cases import CANARY, guarded, numbers, operand, result, run
 
 HALOS = [(0, 0, 0, 0), (1, 1, 1, 1), (2, 0, 1, 3), (0, 2, 0, 0), (3, 0, 0, 0)]
@@ -49,3 +54,58 @@ def test_pack_and_unpack(block: int, shape: tuple[int, ...]) -> None:
         np.testing.assert_array_equal(back, x)
         back[...] = CANARY
         assert (space == CANARY).all()
+
+
+POOLS = [
+    # image, kernel, strides, pads, dilations, ceil_mode
+    ((7, 9), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 0),
+    ((7, 7), (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 0),
+    ((8, 21), (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), 0),
+    ((8, 6), (3, 2), (2, 3), (1, 0, 2, 1), (1, 1), 1),
+    ((9, 11), (3, 3), (1, 2), (2, 3, 1, 4), (2, 3), 0),
+    ((5, 7), (5, 7), (1, 1), (0, 0, 0, 0), (1, 1), 0),
+    ((3, 2), (7, 7), (1, 1), (3, 3, 3, 3), (1, 1), 0),
+    ((1, 1), (2, 2), (1, 1), (1, 1, 1, 1), (2, 2), 0),  # a window between its taps
+    ((14, 35), (3, 3), (2, 2), (0, 0, 0, 0), (1, 1), 1),
+    ((12,), (3,), (2,), (1, 1), (1,), 0),
+]
+
+
+@pytest.mark.parametrize("geometry", POOLS)
+@pytest.mark.parametrize("kind", ["max", "inside", "padded"])
+def test_pools(kind: str, geometry: tuple) -> None:
+    image, kernel, strides, pads, dilations, ceil_mode = geometry
+    window = {"strides": strides, "pads": pads, "dilations": dilations, "ceil_mode": ceil_mode}
+    op = MaxPool(kernel_shape=kernel, **window)
+    if kind != "max":
+        op = AveragePool(kernel_shape=kernel, count_include_pad=int(kind == "padded"), **window)
+    for block, channels, parts in ((16, 37, 3), (8, 16, 2), (4, 3, 1)):
+        halo = (1, 2, 0, 1) if len(image) == 2 else (2, 1)
+        check_pool(op, numbers((2, channels, *image)), block, halo, parts)
+
+
+@pytest.mark.parametrize("op", [GlobalAveragePool(), GlobalMaxPool()])
+def test_global_pools(op: Op) -> None:
+    for image in ((7, 7), (1, 1), (4, 13), (9,)):
+        check_pool(op, numbers((2, 19, *image)), 16, (0,) * (2 * len(image)), 2)
+
+
+def check_pool(op: Op, x: Array, block: int, halo: tuple[int, ...], parts: int) -> None:
+    with np.errstate(all="ignore"):
+        (expected,) = op.run([x])
+    window = pool_window(op, x.shape[2:])
+    held = operand(x, block, halo, extra=(1, 1))
+    y = result(expected.shape, block, halo, extra=(0, 2))
+    run(pool(y.blocked, held.blocked, window, parts), parts)
+    y.check_written()
+    np.testing.assert_array_equal(y.load(), expected)
+
+
+def test_max_pool_keeps_nan_and_infinities() -> None:
+    x = numbers((1, 16, 9, 20))
+    x[0, 3, 4, 5], x[0, 0, 0, 0], x[0, 15, 8, 19] = np.nan, np.nan, np.nan
+    x[0, 7, 2:5, 2:7], x[0, 8, 6, 6] = -np.inf, np.inf
+    for strides in ((1, 1), (2, 2)):
+        op = MaxPool(kernel_shape=(3, 3), pads=(1, 1, 1, 1), strides=strides)
+        check_pool(op, x, 16, (0,) * 4, 1)
+        check_pool(op, -x, 16, (0,) * 4, 1)
