@@ -1,0 +1,161 @@
+"""Direct convolution of values in blocks: no packing at run time, the halo stands for padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from irconv.backends.numba_cpu.jit import compiled_part
+from irconv.backends.numba_cpu.pointers import at, call, double_bits, lanes, number, pointer
+from irconv.backends.numba_cpu.work import blocks
+
+# The row of a convolution: addresses, then numbers.
+# fmt: off
+(
+    CODE, X, WEIGHTS, BIAS, RESIDUAL, Y, SEGMENTS, SHARES,
+    GROUPS, PANELS, VECTORS, LAST,          # panels of a group, blocks of one and of the last
+    UNITS, UNIT_SIZE, UNIT_LONGER, BAND,    # see `tiling.Tiling`
+    X_IMAGE, X_GROUP, X_LINE, X_PIXEL, X_UNIT,      # elements from one to the next
+    Y_IMAGE, Y_GROUP, Y_PLANE, Y_LINE, Y_UNIT,
+    R_IMAGE, R_GROUP, R_PLANE, R_LINE, R_UNIT,
+    COUNT, RUN,                             # segments of K, elements of one
+    LOW, HIGH, FINISH, ALPHA, BETA,         # the epilogue; see `slots`
+    FIXED,
+) = range(39)
+# How a unit is cut into tiles; one for units of UNIT_SIZE and one for those of one less, first for
+# the panels of VECTORS, then for the last one.
+(
+    LINES, LINE_SIZE, LINE_LONGER,          # pieces, the size of the first LINE_LONGER of them
+    PIXELS, PIXEL_SIZE, PIXEL_LONGER,
+    CODES,                                  # of four tiles: [longer lines or not][longer pixels]
+) = range(7)
+RECTANGLE = CODES + 4
+ROW = FIXED + 4 * RECTANGLE
+# fmt: on
+
+
+@compiled_part
+def part_of(shares: Any, part: Any, parts: Any) -> Any:
+    """The first item of a part and its end: see `Tiling.shares`."""
+    place = (parts - 1) * (parts + 2) // 2 + part
+    return shares[place], shares[place + 1]
+
+
+def convolve(step: Any, like: Any, part: Any, parts: Any) -> None:
+    """Kernel: one convolution with bias, residual and activation."""
+    item, end = part_of(pointer(step[SHARES], step), part, parts)
+    of_image = step[PANELS] * step[UNITS]
+    of_band = step[PANELS] * step[BAND]
+    while item < end:
+        repeat = item // of_image
+        rest = item - repeat * of_image
+        band = rest // of_band
+        rest -= band * of_band
+        units = min(step[BAND], step[UNITS] - band * step[BAND])
+        panel = rest // units
+        unit = rest - panel * units
+        count = min(units - unit, end - item)
+        image = repeat // step[GROUPS]
+        group = repeat - image * step[GROUPS]
+        first = band * step[BAND] + unit
+        x = at(pointer(step[X], like), image * step[X_IMAGE] + group * step[X_GROUP])
+        y = at(pointer(step[Y], like), image * step[Y_IMAGE] + group * step[Y_GROUP])
+        residual = pointer(step[RESIDUAL], like)
+        if step[RESIDUAL] != 0:
+            residual = at(residual, image * step[R_IMAGE] + group * step[R_GROUP])
+        convolve_panel(step, group, panel, (first, first + count), x, y, residual)
+        item += count
+
+
+@compiled_part
+def convolve_panel(
+    step: Any, group: Any, panel: Any, units: Any, x: Any, y: Any, residual: Any
+) -> None:
+    """Units units[0] .. units[1] of one panel; x, y and residual point at image and group."""
+    last = panel == step[PANELS] - 1
+    vectors = step[LAST] if last else step[VECTORS]
+    before = panel * step[VECTORS]
+    all_blocks = (step[PANELS] - 1) * step[VECTORS] + step[LAST]
+    depth = step[COUNT] * step[RUN]
+    size = depth * lanes(y)
+    weights = at(pointer(step[WEIGHTS], y), (group * all_blocks + before) * size)
+    bias = pointer(step[BIAS], y)
+    if step[BIAS] != 0:
+        bias = at(bias, (group * all_blocks + before) * lanes(y))
+    cuts = at(step, FIXED + 2 * RECTANGLE) if last else at(step, FIXED)
+    # Each tile asks for some of the next panel's weights: they may have to come from far.
+    ahead = at(weights, vectors * size)
+    tiles = (units[1] - units[0]) * cuts[LINES] * cuts[PIXELS]
+    ahead_step = 0 if last else blocks(step[VECTORS] * lanes(y), tiles)
+    for unit in range(units[0], units[1]):
+        start = unit * (step[UNIT_SIZE] - 1) + min(unit, step[UNIT_LONGER])
+        cut = cuts if unit < step[UNIT_LONGER] else at(cuts, RECTANGLE)
+        source = at(x, start * step[X_UNIT])
+        target = at(y, before * step[Y_PLANE] + start * step[Y_UNIT])
+        added = residual
+        if step[RESIDUAL] != 0:
+            added = at(residual, before * step[R_PLANE] + start * step[R_UNIT])
+        ahead = _convolve_unit(
+            step, cut, source, weights, bias, target, added, (depth, ahead, ahead_step)
+        )
+        if step[FINISH] != 0:
+            _finish_unit(step, cut, vectors, target)
+
+
+@compiled_part
+def _convolve_unit(
+    step: Any, cut: Any, x: Any, weights: Any, bias: Any, y: Any, residual: Any, ahead: Any
+) -> Any:
+    """The tiles of a unit; the place of weights that the next tile asks for."""
+    low = number(double_bits(step[LOW]), y)
+    high = number(double_bits(step[HIGH]), y)
+    segments = pointer(step[SEGMENTS], step)
+    depth, wanted, ahead_step = ahead
+    line = 0
+    for i in range(cut[LINES]):
+        short_line = int(i >= cut[LINE_LONGER])
+        pixel = 0
+        for j in range(cut[PIXELS]):
+            short = int(j >= cut[PIXEL_LONGER])
+            call(
+                cut[CODES + 2 * short_line + short],
+                at(x, line * step[X_LINE] + pixel * step[X_PIXEL]),
+                step[X_LINE],
+                segments,
+                step[COUNT],
+                weights,
+                at(y, line * step[Y_LINE] + pixel * lanes(y)),
+                step[Y_LINE],
+                step[Y_PLANE],
+                bias,
+                at(residual, line * step[R_LINE] + pixel * lanes(y))
+                if step[RESIDUAL] != 0
+                else residual,
+                step[R_LINE],
+                step[R_PLANE],
+                0,
+                low,
+                high,
+                wanted,
+                ahead_step,
+            )
+            wanted = at(wanted, depth * ahead_step)
+            pixel += cut[PIXEL_SIZE] - short
+        line += cut[LINE_SIZE] - short_line
+    return wanted
+
+
+@compiled_part
+def _finish_unit(step: Any, cut: Any, vectors: Any, y: Any) -> None:
+    """The activation over what was just written."""
+    lines = cut[LINES] * (cut[LINE_SIZE] - 1) + cut[LINE_LONGER]
+    pixels = cut[PIXELS] * (cut[PIXEL_SIZE] - 1) + cut[PIXEL_LONGER]
+    for line in range(lines):
+        call(
+            step[FINISH],
+            at(y, line * step[Y_LINE]),
+            vectors,
+            pixels * lanes(y),
+            step[Y_PLANE],
+            number(double_bits(step[ALPHA]), y),
+            number(double_bits(step[BETA]), y),
+        )

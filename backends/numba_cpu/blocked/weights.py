@@ -1,0 +1,63 @@
+"""Weights as the tiles of the blocked engine read them; made at compile time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from irconv.backends.numba_cpu.blocked.storage import Storage
+from irconv.backends.numba_cpu.blocked.tile import F32, lanes
+from irconv.backends.numba_cpu.blocked.tiling import Panels
+from irconv.backends.numba_cpu.packing import aligned
+from irconv.geometry import ConvGeometry
+from irconv.types import Array
+
+
+def pack_weights(weights: Array, group: int, block: int, panels: Panels) -> Array:
+    """[out, in / group, kh, kw] as [group][panel][block of in][kh][kw][block][vectors * lanes].
+
+    `block` counts the channels of one block of the input. Channels that fill up a block, of the
+    input or of the output, have weights 0.
+    """
+    out, channels, *kernel = weights.shape
+    blocks, rows = -(-channels // block), out // group
+    filled = np.zeros((group, panels.blocks * lanes(), blocks * block, *kernel), F32)
+    filled[:, :rows, :channels] = weights.reshape(group, rows, channels, *kernel)
+    split = filled.reshape(group, panels.blocks * lanes(), blocks, block, *kernel)
+    matrix = split.transpose(0, 2, 4, 5, 3, 1).reshape(group, -1, panels.blocks * lanes())
+    packed = aligned(matrix.size, F32)
+    place = 0
+    for of_group in matrix:
+        first = 0
+        for vectors in panels.each():
+            width = vectors * lanes()
+            size = len(of_group) * width
+            target = packed[place : place + size].reshape(-1, width)
+            target[...] = of_group[:, first : first + width]
+            place, first = place + size, first + width
+    return packed
+
+
+def pack_bias(bias: Array | None, channels: int) -> Array:
+    """`[channels]` and zeros to fill the last block; nothing where there is no bias."""
+    if bias is None:
+        return np.zeros(0, F32)
+    filled = aligned(-(-channels // lanes()) * lanes(), F32)
+    filled[:channels] = bias
+    filled[channels:] = 0
+    return filled
+
+
+def segments(x: Storage, geometry: ConvGeometry) -> tuple[Array, int]:
+    """Where the segments of K begin, from the first tap of an output pixel on, and their length.
+
+    The taps of one line of the kernel lie side by side. Blocks that fill no vector, as those of a
+    picture, are read in such lines; others one by one, so that kernels of all sizes share tiles.
+    """
+    channels = geometry.in_channels // geometry.group
+    blocks = np.arange(-(-channels // x.block), dtype=np.int64) * x.plane
+    (high, wide), (down, across) = geometry.kernel, geometry.dilations
+    joined = across == 1 and x.block < lanes()
+    taps = np.zeros(1, np.int64) if joined else np.arange(wide) * (across * x.block)
+    lines = np.arange(high, dtype=np.int64) * (down * x.line)
+    table = blocks[:, None, None] + lines[:, None] + taps
+    return np.ascontiguousarray(table.reshape(-1)), wide * x.block if joined else x.block

@@ -1,0 +1,262 @@
+"""Convolutions on blocks against NumPy: exact on integers, every buffer between guard zones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
+
+import numpy as np
+import pytest
+
+from irconv.backends.numba_cpu.blocked.convolution import convolution
+from irconv.backends.numba_cpu.blocked.tile import lanes
+from irconv.backends.numba_cpu.blocked.tiling import Panels, Pieces, Rectangle, Tiling
+from irconv.backends.numba_cpu.step import NOTHING, Epilogue
+from irconv.geometry import ConvGeometry
+from irconv.types import Array
+from tests.blocked_cases import operand, result, run
+from tests.test_cpu_engine import along_channels, convolved
+
+L = lanes()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A convolution, and what stands around it."""
+
+    channels: int
+    out: int
+    image: tuple[int, ...]
+    kernel: tuple[int, ...] = (1, 1)
+    strides: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+    group: int = 1
+    images: int = 1
+    block: int = L
+    x_halo: tuple[int, ...] | None = None  # as large as the padding
+    y_halo: tuple[int, ...] | None = None  # none
+    extra: tuple[int, int] = (0, 0)  # blocks of other values around y and the residual
+    residual: bool = False
+    bias: bool = True
+    ending: Epilogue = NOTHING
+    parts: tuple[int, ...] = (1,)
+
+    @property
+    def geometry(self) -> ConvGeometry:
+        rank = len(self.image)
+        ones = (1,) * rank
+        return ConvGeometry(
+            self.channels,
+            self.out,
+            self.image,
+            self.kernel,
+            self.strides or ones,
+            self.pads or (0,) * (2 * rank),
+            self.dilations or ones,
+            self.group,
+        )
+
+
+def integers(shape: tuple[int, ...], seed: int) -> Array:
+    return np.random.default_rng(seed).integers(-4, 5, shape).astype(np.float32)
+
+
+def check(case: Case) -> None:
+    """The result of every number of parts, exactly; nothing else is written."""
+    g = case.geometry
+    rank = g.rank
+    x = integers((case.images, g.in_channels, *g.image), 1)
+    w = integers(g.weights_shape, 2)
+    b = integers((g.out_channels,), 3) if case.bias else None
+    shape = (case.images, g.out_channels, *g.out)
+    r = integers(shape, 4) * 10 if case.residual else None
+    halo = case.x_halo if case.x_halo is not None else g.pads
+    source = operand(x, case.block, halo, around=0.0, extra=(1, 1))
+    y_halo = case.y_halo if case.y_halo is not None else (0,) * (2 * rank)
+    added = operand(r, L, y_halo, extra=case.extra) if r is not None else None
+    expected = convolved(x, w, g)
+    if b is not None:
+        expected = expected + along_channels(b, rank)
+    if r is not None:
+        expected = expected + r
+    expected = np.clip(expected, case.ending.low, case.ending.high)
+    for parts in case.parts:
+        y = result(shape, L, y_halo, case.extra)
+        launches = convolution(
+            source.blocked,
+            y.blocked,
+            g,
+            w,
+            b,
+            added.blocked if added is not None else None,
+            case.ending,
+            max(case.parts),
+        )
+        assert launches is not None
+        run(launches, parts)
+        np.testing.assert_array_equal(y.load(), expected)
+        y.check_written(halo=0)
+
+
+RELU, RELU6 = Epilogue(0.0, inf), Epilogue(0.0, 6.0)
+CASES = [
+    Case(3 * L, 2 * L, (9, 14), (3, 3), pads=(1, 1, 1, 1), residual=True, ending=RELU),
+    Case(L, 3 * L, (5, 23), (3, 3), pads=(1, 1, 1, 1), parts=(1, 2, 3), ending=RELU6),
+    Case(2 * L, 7 * L, (7, 7), (3, 3), pads=(1, 1, 1, 1), parts=(1, 2, 3), y_halo=(1, 1, 1, 1)),
+    Case(L, 5 * L, (7, 7), (1, 1), residual=True, parts=(1, 2, 3, 4, 5)),
+    Case(L, L, (13, 13), (1, 1), images=3, parts=(1, 2, 3)),
+    Case(L, 2 * L, (30, 31), (1, 1), y_halo=(2, 1, 0, 1), extra=(1, 2), residual=True),
+    Case(L + 3, L + 5, (6, 6), (3, 3), pads=(1, 1, 1, 1), extra=(2, 0)),
+    Case(3, 2 * L, (33, 29), (7, 7), (2, 2), (3, 3, 2, 3), block=3),
+    Case(3, L + 1, (24, 24), (5, 3), (4, 1), (0, 2, 1, 0), (1, 2), block=3, parts=(1, 2)),
+    Case(1, 2 * L, (28, 28), (5, 5), pads=(2, 2, 2, 2), block=1, ending=RELU),
+    Case(2 * L, 2 * L, (14, 14), (1, 1), (2, 2), parts=(1, 2), x_halo=(1, 1, 1, 1)),
+    Case(L, L, (16, 15), (3, 3), (2, 2), (1, 1, 1, 1), residual=True),
+    Case(L, 2 * L, (12, 17), (3, 2), (1, 3), (2, 2, 2, 0), (2, 3), y_halo=(0, 1, 2, 3)),
+    Case(2 * L, 4 * L, (9, 10), (3, 3), pads=(1, 1, 1, 1), group=2, parts=(1, 2, 3)),
+    Case(3 * L, 9 * L, (4, 4), (1, 1), group=3, images=2, residual=True, parts=(1, 2, 3)),
+    Case(2 * L, 11 * L, (1, 1), images=5, parts=(1, 2, 3), ending=RELU),
+    Case(2 * L, 6 * L, (2, 2), (3, 3), pads=(1, 1, 1, 1), images=2),
+    Case(2 * L, 4 * L, (3, 3), (3, 3), pads=(1, 1, 1, 1)),
+    Case(2 * L, 6 * L, (6, 6), (6, 6)),
+    Case(L, 2 * L, (5, 1), (3, 1), pads=(1, 0, 1, 0)),
+    Case(L, 2 * L, (40,), (3,), pads=(1, 1), parts=(1, 2)),
+    Case(2 * L, L, (50,), (1,), y_halo=(1, 1), residual=True),
+    Case(4, L, (40,), (5,), (2,), pads=(0, 3), block=4),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_convolution_is_exact_on_integers(case: Case) -> None:
+    check(case)
+
+
+def random_case(rng: np.random.Generator) -> Case:
+    """Any small convolution whose groups are whole blocks."""
+    while True:
+        rank = int(rng.integers(1, 3))
+        group = int(rng.integers(1, 3))
+        stem = group == 1 and rng.random() < 0.3
+        channels = int(rng.integers(1, 5)) if stem else group * L * int(rng.integers(1, 3))
+        out = group * L * int(rng.integers(1, 5))
+        ragged = group == 1 and rng.random() < 0.3
+        halo = tuple(int(n) for n in rng.integers(0, 3, 2 * rank))
+        pads = tuple(int(n) for n in rng.integers(0, 3, 2 * rank))
+        case = Case(
+            channels if stem else channels - int(ragged),
+            out - int(ragged) * 3,
+            tuple(int(n) for n in rng.integers(1, 20 * (3 - rank), rank)),
+            tuple(int(n) for n in rng.integers(1, 5, rank)),
+            tuple(int(n) for n in rng.integers(1, 4, rank)),
+            pads,
+            tuple(int(n) for n in rng.integers(1, 3, rank)),
+            group,
+            int(rng.integers(1, 4)),
+            channels if stem else L,
+            tuple(p + h for p, h in zip(pads, halo, strict=True)),
+            tuple(int(n) for n in rng.integers(0, 2, 2 * rank)),
+            (int(rng.integers(0, 2)), int(rng.integers(0, 2))),
+            bool(rng.integers(0, 2)),
+            bool(rng.integers(0, 2)),
+            RELU if rng.random() < 0.5 else NOTHING,
+            (1, 2, 3),
+        )
+        if case.geometry._fits():
+            return case
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_convolutions(seed: int) -> None:
+    check(random_case(np.random.default_rng(seed)))
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "leaky_relu", "hard_swish"])
+@pytest.mark.parametrize("image", [(7, 7), (9, 20)])
+def test_activations(name: str, image: tuple[int, int]) -> None:
+    ending = Epilogue(activation=name, alpha=0.25, beta=0.5)
+    x, w = integers((2, L, *image), 0), integers((3 * L, L, 1, 1), 1) / 8
+    geometry = Case(L, 3 * L, image).geometry
+    y = result((2, 3 * L, *image), L, (1, 0, 0, 1))
+    source = operand(x, L, (0, 0, 0, 0))
+    launches = convolution(source.blocked, y.blocked, geometry, w, ending=ending, parts=2)
+    assert launches is not None
+    run(launches, 2)
+    s = convolved(x, w, geometry)
+    expected = {
+        "sigmoid": 1 / (1 + np.exp(-s)),
+        "leaky_relu": np.where(s < 0, 0.25 * s, s),
+        "hard_swish": s * np.clip(0.25 * s + 0.5, 0, 1),
+    }[name]
+    np.testing.assert_allclose(y.load(), expected, rtol=1e-6, atol=1e-6)
+    y.check_written(halo=0)
+
+
+def test_a_halo_that_is_too_small_is_refused() -> None:
+    case = Case(L, L, (8, 8), (3, 3), pads=(1, 1, 1, 1))
+    for halo, fits in [((1, 1, 1, 1), True), ((0, 1, 1, 1), False), ((1, 1, 1, 0), False)]:
+        x = operand(integers((1, L, 8, 8), 0), L, halo, around=0.0)
+        y = result((1, L, 8, 8), L, (0, 0, 0, 0))
+        w = integers((L, L, 3, 3), 1)
+        assert (convolution(x.blocked, y.blocked, case.geometry, w) is not None) == fits
+
+
+def test_groups_of_parts_of_blocks_are_refused() -> None:
+    case = Case(2 * L, L, (4, 4), group=2)
+    x = operand(integers((1, 2 * L, 4, 4), 0), L, (0, 0, 0, 0))
+    y = result((1, L, 4, 4), L, (0, 0, 0, 0))
+    w = integers(case.geometry.weights_shape, 1)
+    assert convolution(x.blocked, y.blocked, case.geometry, w) is None
+
+
+def test_a_nan_stays() -> None:
+    x = np.ones((1, L, 5, 20), np.float32)
+    x[0, 0, 2, 3] = np.nan
+    y = result((1, L, 5, 20), L, (0, 0, 0, 0))
+    case = Case(L, L, (5, 20))
+    w = np.ones((L, L, 1, 1), np.float32)
+    source = operand(x, L, (0, 0, 0, 0))
+    launches = convolution(source.blocked, y.blocked, case.geometry, w, ending=RELU6)
+    assert launches is not None
+    run(launches)
+    assert np.isnan(y.load()[0, :, 2, 3]).all()
+    assert np.isnan(y.load()).sum() == L
+
+
+def test_pieces_differ_by_one_at_most() -> None:
+    for total in range(1, 60):
+        for most in range(1, 20):
+            pieces = Pieces.most(total, most)
+            assert sum(pieces.each()) == total
+            assert max(pieces.each()) <= most
+            assert max(pieces.each()) - min(pieces.each()) <= 1
+            assert set(pieces.each()) == set(pieces.sizes)
+            assert min(pieces.each()) >= 1
+
+
+def test_panels_hold_all_blocks() -> None:
+    for blocks in range(1, 40):
+        for rows in (1, 2, 4, 49):
+            panels = Panels.of(blocks, rows)
+            assert sum(panels.each()) == panels.blocks == blocks
+            assert len(panels.each()) == panels.count
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_shares_cover_all_items_evenly(repeats: int) -> None:
+    tiling = Tiling(Pieces(56, 56), 56, False, 7, Panels.of(9, 3136), 576)
+    items = 56 * tiling.panels.count * repeats
+    shares = tiling.shares(repeats, 5)
+    costs = np.tile(tiling._costs, repeats)
+    for parts in range(1, 6):
+        bounds = shares[(parts - 1) * (parts + 2) // 2 :][: parts + 1]
+        assert bounds[0] == 0
+        assert bounds[-1] == items
+        sums = [costs[a:b].sum() for a, b in pairwise(bounds)]
+        assert max(sums) - min(sums) <= 2 * costs.max()
+
+
+def test_a_rectangle_stacks_short_lines() -> None:
+    assert Rectangle.of(2, 7, 2).tiles == 1
+    assert Rectangle.of(1, 56, 2).pixels.each() == [14] * 4
