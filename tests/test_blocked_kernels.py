@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 from irconv.backends.numba_cpu.binders.convolution import pool_window
+from irconv.backends.numba_cpu.binders.pointwise import PAIRS as PAIR_NAMES
 from irconv.backends.numba_cpu.blocked.halo import clear_halo
 from irconv.backends.numba_cpu.blocked.pack import pack, unpack
+from irconv.backends.numba_cpu.blocked.pointwise import activate, binary, per_channel, scale_shift
 from irconv.backends.numba_cpu.blocked.pool import pool
+from irconv.backends.numba_cpu.step import Epilogue
 from irconv.op import Op
+from irconv.ops.activation import PRelu
+from irconv.ops.elementwise import Add, Div, Max, Min, Mul, Sub
 from irconv.ops.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
 from irconv.types import Array
 from tests.blocked_cases import CANARY, guarded, numbers, operand, result, run
@@ -109,3 +114,64 @@ def test_max_pool_keeps_nan_and_infinities() -> None:
         op = MaxPool(kernel_shape=(3, 3), pads=(1, 1, 1, 1), strides=strides)
         check_pool(op, x, 16, (0,) * 4, 1)
         check_pool(op, -x, 16, (0,) * 4, 1)
+
+
+@pytest.mark.parametrize(("block", "channels"), [(16, 37), (8, 16), (4, 3)])
+@pytest.mark.parametrize("name", ["relu", "relu6", "leaky_relu", "sigmoid", "log"])
+def test_functions(name: str, block: int, channels: int) -> None:
+    x = numbers((2, channels, 5, 7))
+    x[0, 1, 2, 3] = np.nan
+    for halo, parts in (((1, 2, 0, 1), 3), ((0, 0, 0, 0), 1)):
+        held = operand(x, block, halo, extra=(1, 0))
+        y = result(x.shape, block, (1, 1, 1, 1), extra=(0, 1))
+        ending = Epilogue(activation=name, alpha=0.5)
+        ending = {"relu": Epilogue(0.0), "relu6": Epilogue(0.0, 6.0)}.get(name, ending)
+        with np.errstate(all="ignore"):
+            expected = {
+                "relu": lambda: np.maximum(x, 0),
+                "relu6": lambda: np.minimum(np.maximum(x, 0), 6),
+                "leaky_relu": lambda: np.where(x < 0, x / 2, x),
+                "sigmoid": lambda: 1 / (1 + np.exp(-x.astype(float))),
+                "log": lambda: np.log(x.astype(float)),
+            }[name]()
+        run(activate(y.blocked, held.blocked, ending), parts)
+        y.check_written()
+        np.testing.assert_allclose(y.load(), expected, rtol=4e-7, atol=1e-44)
+        run(activate(held.blocked, held.blocked, ending), parts)  # in place
+        np.testing.assert_array_equal(held.load(), y.load())
+        assert np.isfinite(held.beyond()).all()
+
+
+@pytest.mark.parametrize("op", [Add(), Sub(), Mul(), Div(), Max(), Min(), PRelu()])
+@pytest.mark.parametrize(("block", "channels"), [(16, 37), (8, 8)])
+def test_pairs(op: Op, block: int, channels: int) -> None:
+    name = PAIR_NAMES[type(op)]
+    a, b = numbers((2, channels, 4, 9)), numbers((2, channels, 4, 9), 1)
+    a[0, 3, 1, 1], b[1, 2, 3, 8] = np.nan, np.nan
+    others = [b] if isinstance(op, PRelu) else [b, b[:, :, :1, :1], b[:1, :, :, :1], b[:1, :, :1]]
+    for parts, other in enumerate(others, 1):
+        left, right = operand(a, block, (1, 0, 2, 1)), operand(other, block, (0, 1, 0, 0))
+        y = result(a.shape, block, (1, 1, 1, 1), extra=(1, 1))
+        with np.errstate(all="ignore"):
+            (expected,) = op.run([a, other])
+        run(binary(name, y.blocked, left.blocked, right.blocked), parts)
+        y.check_written()
+        np.testing.assert_array_equal(y.load(), expected)
+        run(binary(name, left.blocked, left.blocked, right.blocked, -2.0, 3.0), parts)
+        np.testing.assert_array_equal(left.load(), np.minimum(np.maximum(expected, -2), 3))
+
+
+@pytest.mark.parametrize(("block", "channels"), [(16, 37), (8, 8), (4, 3)])
+def test_scale_and_shift(block: int, channels: int) -> None:
+    x, scale, shift = numbers((2, channels, 4, 9)), numbers((channels,), 1), numbers((channels,), 2)
+    held, y = operand(x, block, (1, 0, 2, 1)), result(x.shape, block, (0, 0, 0, 0), extra=(1, 1))
+    run(scale_shift(y.blocked, held.blocked, scale, shift, low=0.0), 2)
+    expected = np.maximum(x * scale[:, None, None] + shift[:, None, None], 0)
+    y.check_written()
+    np.testing.assert_array_equal(y.load(), expected)
+    left, other = operand(x, block, (1, 0, 2, 1)), per_channel(scale, block)
+    run(binary("mul", y.blocked, other, left.blocked), 3)
+    np.testing.assert_array_equal(y.load(), x * scale[:, None, None])
+    number = per_channel(np.full(channels, 3, np.float32), block)
+    run(binary("sub", y.blocked, left.blocked, number), 1)
+    np.testing.assert_array_equal(y.load(), x - 3)

@@ -164,6 +164,11 @@ def emit_smallest(builder: Any, a: Any, b: Any) -> Any:
     return _first_nan(builder, a, emit_less(builder, a, b))
 
 
+def _emit_sloped(builder: Any, a: Any, b: Any) -> Any:
+    below = builder.fcmp_ordered("<", a, ir.Constant(a.type, None))
+    return builder.select(below, builder.fmul(b, a), a)
+
+
 add = _pairwise("add", lambda builder, a, b: builder.fadd(a, b))
 sub = _pairwise("sub", lambda builder, a, b: builder.fsub(a, b))
 mul = _pairwise("mul", lambda builder, a, b: builder.fmul(a, b))
@@ -173,6 +178,7 @@ at_least = _pairwise("at_least", emit_greater)
 at_most = _pairwise("at_most", emit_less)
 largest = _pairwise("largest", emit_largest)
 smallest = _pairwise("smallest", emit_smallest)
+sloped = _pairwise("sloped", _emit_sloped)  # a, or b * a below 0
 
 
 def emit_load(builder: Any, place: Any, count: int) -> Any:
