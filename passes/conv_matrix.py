@@ -16,7 +16,14 @@ from irconv.ops.fused import FusedConv
 from irconv.ops.sparse import ConvMatrix as ConvMatrixOp
 from irconv.ops.sparse import SparseMatMul
 from irconv.ops.winograd import WinogradConv
-from irconv.passes.lowering import TRANSFORMED, known_sizes, operand, reshaped, with_pool
+from irconv.passes.lowering import (
+    TRANSFORMED,
+    known_sizes,
+    operand,
+    reshaped,
+    split_preactivation,
+    with_pool,
+)
 from irconv.pipeline import Pass
 from irconv.rewrite import Rewriter, rule
 from irconv.types import Array, MatrixType
@@ -44,7 +51,7 @@ class ConvMatrix(Pass):
 
     def run(self, graph: Graph, rewriter: Rewriter) -> None:
         indexes = _Indexes(self.form, self.budget)
-        rewriter.apply([conv_to_matrix.with_options(indexes=indexes)])
+        rewriter.apply([split_preactivation, conv_to_matrix.with_options(indexes=indexes)])
 
 
 class _Indexes:

@@ -17,7 +17,14 @@ from irconv.ops.fused import FusedConv, FusedMatMul
 from irconv.ops.im2col import Col2Im, Im2Col
 from irconv.ops.linear import MatMul
 from irconv.ops.winograd import WinogradConv
-from irconv.passes.lowering import TRANSFORMED, known_sizes, operand, reshaped, with_pool
+from irconv.passes.lowering import (
+    TRANSFORMED,
+    known_sizes,
+    operand,
+    reshaped,
+    split_preactivation,
+    with_pool,
+)
 from irconv.pipeline import Pass
 from irconv.rewrite import Rewriter, rule
 from irconv.window import Windowed
@@ -30,7 +37,7 @@ class Im2col(Pass):
     exact: ClassVar[bool] = True
 
     def run(self, graph: Graph, rewriter: Rewriter) -> None:
-        rewriter.apply([conv_to_product, transposed_conv_to_product])
+        rewriter.apply([split_preactivation, conv_to_product, transposed_conv_to_product])
 
 
 @rule(Conv, FusedConv, WinogradConv)

@@ -12,8 +12,9 @@ from irconv.errors import GraphError
 from irconv.graph import Node, Value
 from irconv.op import Op
 from irconv.ops.fused import FusedConv
+from irconv.ops.preact import PreactConv, ScaleShift
 from irconv.ops.shape import Reshape
-from irconv.rewrite import Rewriter
+from irconv.rewrite import Rewriter, rule
 
 TRANSFORMED = "it is computed by Winograd's transforms already"
 
@@ -48,3 +49,14 @@ def with_pool(rewriter: Rewriter, op: Op, y: Value) -> Value:
     """The pool of a fused convolution as a node of its own."""
     pool = op.pool if isinstance(op, FusedConv) else None
     return y if pool is None else rewriter.emit(pool, y, name="pool")
+
+
+@rule(PreactConv)
+def split_preactivation(node: Node, rewriter: Rewriter) -> Value | None:
+    """PreactConv(x, scale, shift, w) => FusedConv(ScaleShift(x, scale, shift), w)."""
+    op = node.op
+    assert isinstance(op, PreactConv)
+    if not known_sizes(node, rewriter):
+        return None
+    x = rewriter.emit(ScaleShift(op.activation), *node.operands[:3], name="preactivated")
+    return rewriter.emit(op.conv, x, *node.operands[3:])

@@ -20,6 +20,7 @@ from irconv.backends.onnx.records import (
 from irconv.listing import attribute_text
 from irconv.op import Op
 from irconv.ops.fused import FusedConv
+from irconv.ops.preact import PreactConv, ScaleShift
 from irconv.types import TensorType
 
 # writes any op; given by the dispatcher, because an activation or a pool may be any of them
@@ -36,6 +37,36 @@ def fused_conv(out: Emitter, site: Site, write: Write) -> tuple[str, ...]:
     between = op.conv_type(site.types)
     y = epilogue(out, y, between, site.operand(3), op.activation, write)
     return (y,) if op.pool is None else write(out, site.then(op.pool, y, between))
+
+
+def scale_shift(out: Emitter, site: Site, write: Write) -> tuple[str, ...]:
+    """ScaleShift => Mul, Add, activation."""
+    op = site.op
+    assert isinstance(op, ScaleShift | PreactConv)
+    kind = site.type(0)
+    y = out.ref(site.operand(0))
+    for index, name in ((1, "Mul"), (2, "Add")):
+        y = out.add(name, [y, _per_channel(out, site, index, kind.rank)])
+    return (epilogue(out, y, kind, None, op.activation, write),)
+
+
+def _per_channel(out: Emitter, site: Site, index: int, rank: int) -> Operand:
+    """A vector [C], shaped to broadcast along the second of `rank` axes."""
+    vector, shape = site.array(index), (-1, *(1,) * (rank - 2))
+    if rank == 2:
+        return site.operand(index)
+    if vector is None:
+        return out.reshape(site.operand(index), shape)
+    return out.constant(vector.reshape(shape), site.op.operands.split(", ")[index])
+
+
+def preact_conv(out: Emitter, site: Site, write: Write) -> tuple[str, ...]:
+    """PreactConv => Mul, Add, activation; then as the FusedConv in it."""
+    op = site.op
+    assert isinstance(op, PreactConv)
+    x = scale_shift(out, site, write)[0]
+    types = (site.types[0], *site.types[3:])
+    return write(out, Site(op.conv, (x, *site.operands[3:]), types, site.results))
 
 
 def epilogue(
@@ -102,7 +133,8 @@ class Functions:
         inner.names.taken.update(formals)
         inner.stem = "f"
         results = body(inner, Site(site.op, tuple(given), site.types, site.results), write)
-        attributes = _free_attributes(inner.nodes) if isinstance(site.op, FusedConv) else {}
+        is_conv = isinstance(site.op, FusedConv | PreactConv)
+        attributes = _free_attributes(inner.nodes) if is_conv else {}
         key = (_name(site.op), tuple(given), _text(inner.nodes), results)
         if key not in self.made:
             self.made[key] = OnnxFunction(
@@ -128,8 +160,9 @@ def _free_attributes(nodes: list[OnnxNode]) -> dict[str, Any]:
 
 
 def _name(op: Any) -> str:
-    parts = [op.name, *(p.name for p in (op.activation, getattr(op, "pool", None)) if p)]
-    return ".".join(parts)
+    inner = getattr(op, "conv", None)
+    parts = (op.activation, getattr(inner, "activation", None), getattr(inner or op, "pool", None))
+    return ".".join([op.name, *(p.name for p in parts if p)])
 
 
 def _text(nodes: list[OnnxNode]) -> str:

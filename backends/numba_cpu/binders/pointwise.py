@@ -26,17 +26,22 @@ from irconv.op import Op
 from irconv.ops import activation, elementwise, functions
 from irconv.ops.fused import Clamp
 from irconv.ops.norm import LRN, BatchNormalization
+from irconv.ops.preact import ScaleShift
 from irconv.types import Array
 
 
 def bind_activation(node: Node, threads: int) -> list[Launch] | None:
     """An activation as a node of its own."""
-    found = epilogue(node.op)
+    return _activation(node, node.op, source(operand(node, 0)))
+
+
+def _activation(node: Node, op: Op | None, x: Value | Array) -> list[Launch] | None:
+    found = epilogue(op)
     if found is None:
         return None
     if found.activation is None:
-        return _unary(node, "clamp", found.low, found.high)
-    return _unary(node, found.activation, found.alpha, found.beta)
+        return _unary(node, "clamp", x, found.low, found.high)
+    return _unary(node, found.activation, x, found.alpha, found.beta)
 
 
 def bind_clip(node: Node, threads: int) -> list[Launch] | None:
@@ -48,16 +53,18 @@ def bind_clip(node: Node, threads: int) -> list[Launch] | None:
     most = inf if high is None else float(high.reshape(()))
     if isnan(least) or isnan(most):
         return None
-    return _unary(node, "clamp", least, most)
+    return _unary(node, "clamp", source(operand(node, 0)), least, most)
 
 
-def _unary(node: Node, name: str, alpha: float = 0.0, beta: float = 0.0) -> list[Launch] | None:
+def _unary(
+    node: Node, name: str, x: Value | Array, alpha: float = 0.0, beta: float = 0.0
+) -> list[Launch] | None:
     dtype = float_type(node)
     if dtype is None:
         return None
     count = prod(shape_of(node.result))
     numbers = (count, float(alpha), float(beta))
-    return [plain(name, unary(name), dtype, (node.result, source(operand(node, 0))), numbers)]
+    return [plain(name, unary(name), dtype, (node.result, x), numbers)]
 
 
 FUNCTIONS: dict[type[Op], str] = {
@@ -72,7 +79,7 @@ FUNCTIONS: dict[type[Op], str] = {
 
 def bind_function(node: Node, threads: int) -> list[Launch] | None:
     """A function of one operand."""
-    return _unary(node, FUNCTIONS[type(node.op)])
+    return _unary(node, FUNCTIONS[type(node.op)], source(operand(node, 0)))
 
 
 PAIRS: dict[type[Op], str] = {
@@ -95,7 +102,7 @@ def bind_pair(node: Node, threads: int) -> list[Launch] | None:
     if dtype is None:
         return None
     if len(operands) == 1:
-        return _unary(node, "copy")
+        return _unary(node, "copy", source(operands[0]))
     launches = []
     left: Value = operands[0]
     for right in operands[1:]:
@@ -141,10 +148,28 @@ def bind_batch_normalization(node: Node, threads: int) -> list[Launch] | None:
     with np.errstate(all="ignore"):
         factor = (scale / np.sqrt(var + op.epsilon)).astype(dtype)
         shift = (bias - mean * (scale / np.sqrt(var + op.epsilon))).astype(dtype)
-    images, channels, *spatial = shape_of(x)
-    sources: tuple[Value | Array, ...] = (node.result, source(x), factor, shift)
-    numbers = (images, channels, prod(spatial))
-    return [plain("scale_shift", scale_shift, dtype, sources, numbers)]
+    return [_scale_shift(node, dtype, factor, shift)]
+
+
+def bind_scale_shift(node: Node, threads: int) -> list[Launch] | None:
+    """Scale and shift per channel, then the activation in place."""
+    op, dtype = node.op, float_type(node)
+    assert isinstance(op, ScaleShift)
+    if dtype is None:
+        return None
+    first = _scale_shift(node, dtype, *(source(operand(node, i)) for i in (1, 2)))
+    if op.activation is None:
+        return [first]
+    then = _activation(node, op.activation, node.result)
+    return None if then is None else [first, *then]
+
+
+def _scale_shift(
+    node: Node, dtype: np.dtype[Any], scale: Value | Array, shift: Value | Array
+) -> Launch:
+    images, channels, *spatial = shape_of(node.result)
+    sources = (node.result, source(operand(node, 0)), scale, shift)
+    return plain("scale_shift", scale_shift, dtype, sources, (images, channels, prod(spatial)))
 
 
 def bind_lrn(node: Node, threads: int) -> list[Launch] | None:
@@ -175,5 +200,6 @@ BINDERS: dict[type[Op], Binder] = {
     Clamp: bind_activation,
     activation.Clip: bind_clip,
     BatchNormalization: bind_batch_normalization,
+    ScaleShift: bind_scale_shift,
     LRN: bind_lrn,
 }
