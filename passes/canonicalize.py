@@ -89,6 +89,7 @@ RULES = (
     identities.cancel_pair,
     reshapes.merge_transposes,
     reshapes.merge_reshapes,
+    reshapes.raise_shuffle,
     normal_forms.clip_to_clamp,
     normal_forms.sum_to_add,
     normal_forms.prelu_to_leaky_relu,

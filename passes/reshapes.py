@@ -1,10 +1,11 @@
-"""Rules that make one node of two that only move elements."""
+"""Rules that make one node of two or three that only move elements."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from irconv.graph import Node, Value
+from irconv.ops.rearrange import ChannelShuffle
 from irconv.ops.shape import Flatten, Reshape, Squeeze, Transpose, Unsqueeze
 from irconv.rewrite import Rewriter, rule
 from irconv.shape_contents import reshape_target
@@ -53,3 +54,38 @@ def merge_reshapes(node: Node, rewriter: Rewriter) -> Value | None:
     if merged.type != node.result.type:
         return rewriter.declined(node, "its shape cannot be written as a constant")
     return merged
+
+
+@rule(Reshape)
+def raise_shuffle(node: Node, rewriter: Rewriter) -> Value | None:
+    """Reshape(Transpose(Reshape(x))) => ChannelShuffle(x), where groups of channels change places
+    with the channels in them.
+    """
+    turned = node.operands[0]
+    transpose = turned.producer if turned is not None else None
+    split = transpose.operands[0] if transpose is not None else None
+    reshape = split.producer if split is not None else None
+    if transpose is None or turned is None or split is None or reshape is None:
+        return None
+    if not isinstance(transpose.op, Transpose) or not isinstance(reshape.op, Reshape):
+        return None
+    x = reshape.operands[0]
+    group = _shuffled_groups(x, split, node.result) if x is not None else None
+    rank = split.tensor_type.rank
+    if group is None or _permutation(transpose, rank) != (0, 2, 1, *range(3, rank)):
+        return None
+    if turned.only_user is None or split.only_user is None:
+        return rewriter.declined(transpose, "what it reads or makes has other users")
+    return rewriter.emit(ChannelShuffle(group), x) if 1 not in split.shape[1:3] else x
+
+
+def _shuffled_groups(x: Value, split: Value, result: Value) -> int | None:
+    """The groups g of `x` [N, C, ...] in `split` [N, g, C / g, ...]; None for other shapes."""
+    if x.type != result.type or x.tensor_type.rank < 2 or split.tensor_type.rank < 3:
+        return None
+    images, channels, *spatial = x.shape
+    first, group, each, *rest = split.shape
+    if (first, *rest) != (images, *spatial) or not channels:
+        return None
+    numbers = isinstance(group, int) and isinstance(each, int) and group * each == channels
+    return group if isinstance(group, int) and numbers else None

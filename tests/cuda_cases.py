@@ -29,7 +29,7 @@ from irconv.ops.pool import (
     LpPool,
     MaxPool,
 )
-from irconv.ops.rearrange import Concat, Gather, Split
+from irconv.ops.rearrange import ChannelShuffle, Concat, Gather, Split
 from irconv.ops.shape import Flatten, Reshape, Squeeze, Transpose, Unsqueeze
 from irconv.ops.slices import Pad, Slice
 from irconv.ops.softmax import LogSoftmax, Softmax
@@ -305,6 +305,7 @@ def _reductions() -> Iterator[Case]:
 def _movements() -> Iterator[Case]:
     yield Case("transpose", Transpose((2, 0, 1)), ((2, 3, 4),))
     yield Case("transpose_all", Transpose(), ((2, 3),))
+    yield Case("channel_shuffle", ChannelShuffle(3), ((2, 6, 5),))
     yield Case("slice", Slice(), ((4, 5), ints(-1, 1), ints(-9, 4), ints(0, 1), ints(-2, 2)))
     yield Case("slice_nothing", Slice(), ((4, 5), ints(3), ints(1)))
     yield Case("split", Split(3, 1), ((2, 7),))

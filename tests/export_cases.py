@@ -11,7 +11,7 @@ from irconv.attributes import make_op
 from irconv.graph import Graph, Value
 from irconv.op import Op
 from irconv.ops.activation import Relu
-from irconv.ops.fused import Clamp
+from irconv.ops.fused import Clamp, FusedConv
 from irconv.ops.pool import GlobalAveragePool, MaxPool
 from irconv.types import Array, TensorType, dtype_name
 
@@ -76,6 +76,19 @@ CASES: list[Case] = [
         {"kernel_shape": (3, 3), "pool": GlobalAveragePool()},
         [IMAGE, weights(5, 4, 3, 3)],
     ),
+    ("ScaleShift", {"activation": Relu()}, [IMAGE, weights(4), weights(4)]),
+    ("ScaleShift", {}, [ROWS, weights(6), weights(6)]),
+    ("ScaleShift", {}, ["f32[N, 4, 3]", "f32[4]", weights(4)]),
+    (
+        "PreactConv",
+        {"activation": Relu(), "conv": FusedConv((1, 1), activation=Clamp(0.0, 6.0))},
+        [IMAGE, weights(4), weights(4), weights(5, 4, 1, 1), weights(5)],
+    ),
+    (
+        "PreactConv",
+        {"conv": FusedConv((3, 2), pads=(1, 1, 0, 0), group=2, pool=MaxPool((2, 2)))},
+        [IMAGE, weights(4), weights(4), weights(6, 2, 3, 2), None, "f32[N, 6, 8, 8]"],
+    ),
     ("MaxPool", {"kernel_shape": (3, 3), "strides": (2, 2), "ceil_mode": 1}, [IMAGE]),
     ("MaxPool", {"kernel_shape": (2, 2), "n_outputs": 2}, [IMAGE]),
     ("AveragePool", {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1)}, [IMAGE]),
@@ -111,6 +124,9 @@ CASES: list[Case] = [
     ("Gather", {"axis": 1}, [IMAGE, ints(2, 0)]),
     ("DepthToSpace", {"blocksize": 2}, [IMAGE]),
     ("SpaceToDepth", {"blocksize": 2}, ["f32[N, 3, 4, 6]"]),
+    ("ChannelShuffle", {"group": 2}, [IMAGE]),
+    ("ChannelShuffle", {"group": 3}, ["i64[N, 6]"]),
+    ("ChannelShuffle", {"group": 3}, ["f32[2, 6, 0]"]),
     ("ConstantOfShape", {"value": 3, "dtype": "i32"}, [ints(2, 3)]),
     ("Range", {}, [np.array(v, np.float32) for v in (1, 7, 2)]),
     ("Expand", {}, ["f32[N, 1, 3]", ints(1, 4, 3)]),

@@ -21,12 +21,13 @@ from irconv.ops.cast import Cast
 from irconv.ops.conv import Conv, ConvTranspose
 from irconv.ops.elementwise import Add, Mean, Mul, Sub, Sum
 from irconv.ops.functions import Abs, Neg
-from irconv.ops.fused import Clamp
+from irconv.ops.fused import Clamp, FusedConv
 from irconv.ops.identity import Identity
 from irconv.ops.linear import Gemm, MatMul
 from irconv.ops.norm import BatchNormalization
 from irconv.ops.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
-from irconv.ops.rearrange import Concat, Gather
+from irconv.ops.preact import PreactConv
+from irconv.ops.rearrange import ChannelShuffle, Concat, Gather
 from irconv.ops.shape import Flatten, Reshape, Shape, Squeeze, Transpose, Unsqueeze
 from irconv.ops.slices import Pad, Slice
 from irconv.pipeline import Pass, Stage, lower
@@ -186,6 +187,28 @@ def batchnorm_before_conv(net: Network) -> None:
         net.keep(net.add(Conv(kernel, (), pads), x.value, w), reach, x.unit)
 
 
+def preactivated(net: Network) -> None:
+    """Scale, shift and activation in front of a 1x1 convolution, as three nodes, two or one."""
+    x: Item | None = net.image()
+    assert x is not None
+    channels, rank = x.shape[1], len(x.shape) - 2
+    if x.bound * 32 * channels / x.unit > LIMIT:
+        return
+    w = net.parameter("w", net.integers((2, channels, *(1,) * rank), -1, 1), trainable=True)
+    conv = FusedConv((1,) * rank)
+    if net.pick("fused", "apart") == "fused":
+        scale, shift = (net.parameter("k", net.integers((channels,), 1, 2)) for _ in range(2))
+        bound = (x.bound * 2 + 2) * channels
+        op = net.pick(PreactConv(conv, Relu()), PreactConv(conv))
+        net.keep(net.add(op, x.value, scale, shift, w), bound, x.unit)
+        return
+    for step in net.pick((batchnorm,), (channel_arithmetic,) * 2, (batchnorm, channel_arithmetic)):
+        x = x and step(net, x)
+    if x is not None:
+        y = net.add(Relu(), x.value) if net.pick(0, 1, 1) else x.value
+        net.keep(net.add(conv, y, w), x.bound * channels, x.unit)
+
+
 def activation(net: Network, x: Item | None = None) -> Item | None:
     x = x or net.image()
     low, high = net.parameter("low", np.float32(-1)), net.parameter("high", np.float32(6))
@@ -283,12 +306,20 @@ def there_and_back(net: Network) -> None:
     rank = len(x.shape)
     perm = (0, *range(rank - 1, 0, -1))
     kept = net.ints("shape", [d if isinstance(d, int) else -1 for d in x.value.shape])
-    kind = net.pick("transpose", "reshape", "squeeze", "negate")
+    kind = net.pick("transpose", "reshape", "squeeze", "negate", "shuffle", "shuffle")
     if kind == "transpose":
         value = net.add(Transpose(perm), net.add(Transpose(perm), x.value))
         value = net.add(Transpose(tuple(range(rank))), value) if net.pick(0, 1) else value
     elif kind == "reshape":
         value = net.add(Reshape(), net.add(Flatten(), x.value), kept)
+    elif kind == "shuffle":
+        group = net.pick(*(g for g in (1, 2, x.shape[1]) if x.shape[1] % g == 0))
+        split = net.ints("split", [0, group, x.shape[1] // group, *x.shape[2:]])
+        turned = net.add(
+            Transpose((0, 2, 1, *range(3, rank + 1))), net.add(Reshape(), x.value, split)
+        )
+        value = net.add(Reshape(), turned, kept)
+        value = net.add(ChannelShuffle(group), value) if net.pick(0, 1) else value
     elif kind == "squeeze":
         axes = net.ints("axes", [1])
         value = net.add(Squeeze(), net.add(Unsqueeze(), x.value, axes), axes)
@@ -374,6 +405,7 @@ FRAGMENTS: tuple[Callable[[Network], object], ...] = (
     conv_transpose,
     batchnorm,
     batchnorm_before_conv,
+    preactivated,
     activation,
     activation,
     pool,

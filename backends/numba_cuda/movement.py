@@ -33,7 +33,7 @@ from irconv.backends.numba_cuda.slots import (
 from irconv.geometry import Ints
 from irconv.graph import Node, Value
 from irconv.ops.fill import Expand
-from irconv.ops.rearrange import Concat, Gather, Split
+from irconv.ops.rearrange import ChannelShuffle, Concat, Gather, Split
 from irconv.ops.shape import Transpose
 from irconv.ops.slices import Pad, Slice
 from irconv.types import AnyDType
@@ -121,6 +121,20 @@ def bind_views(node: Node) -> Bound:
     ]
 
 
+def bind_channel_shuffle(node: Node) -> Bound:
+    """ChannelShuffle: one launch that reads the channels in their new order."""
+    op = node.op
+    assert isinstance(op, ChannelShuffle)
+    reason = not_moved(node)
+    if reason is not None:
+        return reason
+    images, channels, *spatial = sizes(node.result)
+    each, pixels = channels // op.group, prod(spatial)
+    box = (images, each, op.group, pixels)
+    strides = (channels * pixels, pixels, each * pixels, 1)
+    return [_moved(node.result, required(node, 0), box, (0, strides_of(box)), (0, strides))]
+
+
 def bind_concat(node: Node) -> Bound:
     """Concat: one launch for each operand."""
     op = node.op
@@ -194,6 +208,7 @@ BINDERS: dict[type, Binder] = {
     Transpose: bind_views,
     Slice: bind_views,
     Split: bind_views,
+    ChannelShuffle: bind_channel_shuffle,
     Concat: bind_concat,
     Pad: bind_pad,
     Gather: bind_gather,

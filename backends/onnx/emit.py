@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from irconv.backends.onnx import fused, matrices, older, patches
+from irconv.backends.onnx import fused, matrices, older, patches, shuffles
 from irconv.backends.onnx.empty import at_least_one_image, batch_symbol
 from irconv.backends.onnx.fused import Functions
 from irconv.backends.onnx.older import Form
@@ -20,6 +20,7 @@ from irconv.types import TensorType
 FORMS: dict[str, Form] = {
     **older.FORMS,
     "MatMul": fused.product,
+    "ChannelShuffle": shuffles.channel_shuffle,
     "Im2Col": patches.im2col,
     "Col2Im": patches.col2im,
     "Pack": lambda out, site: (out.add("Identity", [site.operand(0)]),),  # ONNX has no layouts

@@ -17,6 +17,7 @@ from irconv.shapes import (
     axis_of,
     ints_of,
     one_of,
+    rank_at_least,
     same_size,
     unknown,
     vector_length,
@@ -198,6 +199,42 @@ class SpaceToDepth(Op):
         order = (0, 3, 5, 1, 2, 4) if self.mode == "DCR" else (0, 1, 3, 5, 2, 4)
         split = x.reshape(n, c, h // b, b, w // b, b).transpose(order)
         return (split.reshape(n, c * b * b, h // b, w // b),)
+
+
+@dataclass(frozen=True)
+class ChannelShuffle(Op):
+    """The channels of [N, C, ...] dealt out among groups: of [group, C / group] the transpose.
+
+    Channel i * group + g of the result is channel g * (C / group) + i of the operand.
+    """
+
+    group: int
+
+    def infer(
+        self, types: Sequence[Type | None], constants: Sequence[Array | None]
+    ) -> tuple[Type, ...]:
+        x = tensor(types, 0)
+        rank_at_least(self, x, 2)
+        channels = x.shape[1]
+        if not isinstance(channels, int):
+            raise GraphError("ChannelShuffle: the number of channels is not known", got=x)
+        if self.group < 1 or channels % self.group:
+            raise GraphError(
+                "ChannelShuffle: group does not divide the channels",
+                expected=f"a divisor of {channels}",
+                got=self.group,
+            )
+        return (x,)
+
+    def run(self, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
+        x = present(arrays, 0)
+        images, channels, *spatial = x.shape
+        split = x.reshape(images, self.group, channels // self.group, *spatial)
+        return (split.swapaxes(1, 2).reshape(x.shape),)
+
+    def order(self, channels: int) -> tuple[int, ...]:
+        """For each channel of the result the channel of the operand that it is."""
+        return tuple(int(c) for c in np.arange(channels).reshape(self.group, -1).T.ravel())
 
 
 def _check_block(op: Op, blocksize: int) -> None:

@@ -22,7 +22,14 @@ from irconv.backends.numba_cpu.views import VIEWS
 from irconv.graph import Node, Value
 from irconv.op import Op
 from irconv.ops.fill import Expand, Tile
-from irconv.ops.rearrange import Concat, DepthToSpace, Gather, SpaceToDepth, Split
+from irconv.ops.rearrange import (
+    ChannelShuffle,
+    Concat,
+    DepthToSpace,
+    Gather,
+    SpaceToDepth,
+    Split,
+)
 from irconv.ops.shape import Transpose
 from irconv.ops.slices import Pad, Slice
 
@@ -185,6 +192,17 @@ def bind_depth_to_space(node: Node, threads: int) -> list[Launch] | None:
     return strided(node.result, x, sizes, [steps[a] for a in perm], strides_of(sizes))
 
 
+def bind_channel_shuffle(node: Node, threads: int) -> list[Launch] | None:
+    """ChannelShuffle: a transposition of groups and the channels in them."""
+    op = node.op
+    assert isinstance(op, ChannelShuffle)
+    images, channels, *spatial = shape_of(node.result)
+    each, pixels = channels // op.group, prod(spatial)
+    sizes = (images, each, op.group, pixels)
+    from_x = (channels * pixels, pixels, each * pixels, 1)
+    return strided(node.result, operand(node, 0), sizes, from_x, strides_of(sizes))
+
+
 def bind_gather(node: Node, threads: int) -> list[Launch] | None:
     """Gather; an index that is out of range makes the call fail."""
     op, x, index = node.op, operand(node, 0), operand(node, 1)
@@ -212,5 +230,6 @@ BINDERS: dict[type[Op], Binder] = {
     Pad: bind_pad,
     DepthToSpace: bind_depth_to_space,
     SpaceToDepth: bind_depth_to_space,
+    ChannelShuffle: bind_channel_shuffle,
     Gather: bind_gather,
 }
