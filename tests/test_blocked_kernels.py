@@ -7,6 +7,13 @@ import pytest
 
 from irconv.backends.numba_cpu.binders.convolution import pool_window
 from irconv.backends.numba_cpu.binders.pointwise import PAIRS as PAIR_NAMES
+from irconv.backends.numba_cpu.blocked.copy import (
+    channels_of,
+    concat,
+    copy,
+    copy_channels,
+    stretch,
+)
 from irconv.backends.numba_cpu.blocked.halo import clear_halo
 from irconv.backends.numba_cpu.blocked.pack import pack, unpack
 from irconv.backends.numba_cpu.blocked.pointwise import activate, binary, per_channel, scale_shift
@@ -16,6 +23,7 @@ from irconv.op import Op
 from irconv.ops.activation import PRelu
 from irconv.ops.elementwise import Add, Div, Max, Min, Mul, Sub
 from irconv.ops.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
+from irconv.ops.rearrange import ChannelShuffle
 from irconv.types import Array
 from tests.blocked_cases import CANARY, guarded, numbers, operand, result, run
 
@@ -175,3 +183,55 @@ def test_scale_and_shift(block: int, channels: int) -> None:
     number = per_channel(np.full(channels, 3, np.float32), block)
     run(binary("sub", y.blocked, left.blocked, number), 1)
     np.testing.assert_array_equal(y.load(), x - 3)
+
+
+@pytest.mark.parametrize(("block", "channels"), [(16, 37), (8, 8), (4, 3)])
+def test_copies(block: int, channels: int) -> None:
+    x = numbers((2, channels, 5, 6))
+    for halo, parts in (((1, 2, 0, 1), 2), ((0, 0, 0, 0), 3)):
+        held = operand(x, block, halo, extra=(2, 0))
+        y = result(x.shape, block, (0, 1, 1, 0), extra=(1, 1))
+        run(copy(y.blocked, held.blocked), parts)
+        y.check_written()
+        np.testing.assert_array_equal(y.load(), x)
+        y = result((2, channels, 10, 18), block, (0, 1, 1, 0))
+        run(stretch(y.blocked, held.blocked, (2, 3)), parts)
+        y.check_written()
+        np.testing.assert_array_equal(y.load(), x.repeat(2, 2).repeat(3, 3))
+
+
+@pytest.mark.parametrize("group", [1, 2, 3, 4, 7])
+def test_channel_shuffle(group: int) -> None:
+    op, x = ChannelShuffle(group), numbers((2, 84, 3, 5))
+    for block, parts in ((16, 3), (8, 2)):
+        held, y = (
+            operand(x, block, (1, 0, 0, 1)),
+            result(x.shape, block, (0, 0, 2, 2), extra=(1, 1)),
+        )
+        run(copy_channels(y.blocked, held.blocked, op.order(84)), parts)
+        y.check_written()
+        np.testing.assert_array_equal(y.load(), op.run([x])[0])
+        assert not y.beyond().any()
+
+
+@pytest.mark.parametrize("sizes", [(16, 32, 5), (24, 112), (3, 2, 40, 1), (8,), (5, 16, 16)])
+def test_concat(sizes: tuple[int, ...]) -> None:
+    for block, parts in ((16, 3), (8, 1)):
+        arrays = [numbers((2, size, 3, 5), seed) for seed, size in enumerate(sizes)]
+        values = [operand(a, block, (0, 1, 0, seed)) for seed, a in enumerate(arrays)]
+        expected = np.concatenate(arrays, 1)
+        y = result(expected.shape, block, (0, 0, 2, 2), extra=(1, 1))
+        run(concat(y.blocked, [v.blocked for v in values]), parts)
+        y.check_written()
+        np.testing.assert_array_equal(y.load(), expected)
+        last = expected[:, 3 : y.shape[1] - 1]
+        part = result(last.shape, block, (1, 1, 1, 1))
+        run(copy_channels(part.blocked, y.blocked, range(3, y.shape[1] - 1)), parts)
+        part.check_written()
+        np.testing.assert_array_equal(part.load(), last)
+
+
+def test_concat_leaves_what_is_in_its_place() -> None:
+    y = operand(numbers((1, 48, 2, 2)), 16, (1, 1, 1, 1)).blocked
+    assert concat(y, [channels_of(y, 0, 32), channels_of(y, 32, 16)]) == []
+    assert len(concat(y, [channels_of(y, 0, 16), channels_of(y, 0, 32)])) == 1
