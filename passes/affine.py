@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from irconv.channels import channel_vector
 from irconv.graph import Node
 from irconv.op import Op
 from irconv.ops.conv import Conv, ConvTranspose
 from irconv.ops.linear import Gemm, MatMul
 from irconv.ops.norm import BatchNormalization
-from irconv.passes.channels import channel_vector
 from irconv.types import DTYPES, AnyDType, Array, dtype_name
 
 NOT_FINITE = "the folded weights are not finite"

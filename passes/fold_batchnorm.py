@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from irconv.channels import channel_vector
 from irconv.graph import Graph, Node, Value
 from irconv.ops.conv import Conv, ConvTranspose
 from irconv.ops.elementwise import Add, Mul
@@ -19,7 +20,6 @@ from irconv.passes.affine import (
     before_conv,
     shift_through,
 )
-from irconv.passes.channels import channel_vector
 from irconv.passes.products import sharing
 from irconv.pipeline import Pass
 from irconv.rewrite import Rewriter, rule

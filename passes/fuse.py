@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from irconv.channels import channel_vector, rounded_sum
 from irconv.graph import Graph, Node, Value
 from irconv.op import Op
 from irconv.ops.activation import ACTIVATIONS, Clip, LeakyRelu, Relu
@@ -14,7 +15,6 @@ from irconv.ops.elementwise import Add, Sum
 from irconv.ops.fused import POOLS, Clamp, FusedMatMul
 from irconv.ops.linear import Gemm, MatMul
 from irconv.ops.pool import MaxPool
-from irconv.passes.channels import channel_vector, rounded_sum
 from irconv.passes.clamps import clamp_of
 from irconv.passes.pool_windows import always_sees_image, without_ceil_mode
 from irconv.passes.products import (

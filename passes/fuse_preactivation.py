@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from irconv.channels import channel_vector
 from irconv.graph import Graph, Node, Value
 from irconv.ops.activation import ACTIVATIONS, Clip
 from irconv.ops.conv import Conv
@@ -14,7 +15,6 @@ from irconv.ops.fused import Clamp, FusedConv
 from irconv.ops.norm import BatchNormalization
 from irconv.ops.preact import PreactConv, ScaleShift
 from irconv.passes.affine import NOT_FINITE, Affine, affine_of
-from irconv.passes.channels import channel_vector
 from irconv.passes.clamps import clamp_of
 from irconv.passes.im2col import is_pointwise
 from irconv.passes.products import fused_form, sharing

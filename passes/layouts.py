@@ -10,6 +10,7 @@ from typing import TypeAlias
 import networkx as nx
 import numpy as np
 
+from irconv.channels import channel_vector
 from irconv.dim import known
 from irconv.graph import Graph, Node, Value
 from irconv.layout import Layout
@@ -20,7 +21,6 @@ from irconv.ops.elementwise import Add, Mul, Sum
 from irconv.ops.fused import POOLS, Clamp, FusedConv
 from irconv.ops.norm import LRN, BatchNormalization
 from irconv.ops.rearrange import Concat
-from irconv.passes.channels import channel_vector
 from irconv.types import TensorType
 
 # a value and the size of its blocks: a plain value may be packed in two ways

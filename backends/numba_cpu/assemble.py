@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,11 @@ from irconv.backend import Options
 from irconv.backends.numba_cpu.binders import BINDERS
 from irconv.backends.numba_cpu.binders.blocks import bind_in_blocks
 from irconv.backends.numba_cpu.binders.kind import shape_of
-from irconv.backends.numba_cpu.blocked.storage import Storage
 from irconv.backends.numba_cpu.calls import Call, Place, Slot
+from irconv.backends.numba_cpu.driver import start_word
 from irconv.backends.numba_cpu.launch import Launch, Status
 from irconv.backends.numba_cpu.program import STATUS_BYTES, CpuProgram, Patch, Segment
-from irconv.backends.numba_cpu.storages import find_storages
+from irconv.backends.numba_cpu.storages import Storages, find_storages
 from irconv.backends.numba_cpu.views import find_views, in_blocks, is_static
 from irconv.graph import Graph, Node, Value
 from irconv.interpret import content
@@ -86,7 +86,7 @@ def _slot(place: Place, value: Value) -> Slot:
     return Slot(place, value.tensor_type.dtype, (), value.shape)
 
 
-def _bind(node: Node, threads: int, storages: Mapping[Value, Storage]) -> list[Launch] | None:
+def _bind(node: Node, threads: int, storages: Storages) -> list[Launch] | None:
     """The launches of a node; None where `Op.run` runs it."""
     if in_blocks(node):
         return bind_in_blocks(node, threads, storages)
@@ -196,7 +196,7 @@ class _Table:
         if launch.scratch_place is not None:
             place = Place("arena", self.layout.scratch)
             self.patches.append(Patch(self.length + launch.scratch_place, place))
-        self.starts.append(self.length)
+        self.starts.append(start_word(self.length, launch.joins))
         self.nodes.append(node.name)
         self.rows.append(row)
         self.length += len(row)

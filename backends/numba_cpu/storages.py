@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from irconv.backends.numba_cpu.binders.kind import shape_of
+from irconv.backends.numba_cpu.blocked.launches import Blocked
 from irconv.backends.numba_cpu.blocked.storage import Storage, storage
 from irconv.backends.numba_cpu.views import Views, layout_of
 from irconv.graph import Graph, Value
 
 
-def find_storages(graph: Graph, views: Views) -> dict[Value, Storage]:
-    """The storage of each value in blocks, those that lie in another one included."""
+@dataclass(frozen=True)
+class Storages:
+    """The storage of each value in blocks; `owners`: those that lie in a larger one."""
+
+    held: Mapping[Value, Storage]
+    owners: Mapping[Value, Value]
+
+    def blocked(self, value: Value) -> Blocked:
+        """A value as kernels on blocks take it."""
+        return Blocked(value, self.held[value])
+
+    def share(self, value: Value, whole: Value) -> bool:
+        """Whether two values lie in one buffer."""
+        return self.owners.get(value, value) is self.owners.get(whole, whole)
+
+
+def find_storages(graph: Graph, views: Views) -> Storages:
+    """The storages of all values in blocks."""
     found: dict[Value, Storage] = {}
     for node in graph:
         for value in node.results:
@@ -19,4 +39,4 @@ def find_storages(graph: Graph, views: Views) -> dict[Value, Storage]:
     for value, channel in views.channels.items():
         # the owner is the result of the last concatenation, a storage of its own
         found[value] = found[value].within(found[views.owners[value]], channel)
-    return found
+    return Storages(found, views.owners)

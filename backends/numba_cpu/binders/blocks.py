@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
-from irconv.backends.numba_cpu.binders.kind import operand, source
+import numpy as np
+
+from irconv.backends.numba_cpu.binders.convolution import pool_window
+from irconv.backends.numba_cpu.binders.epilogue import epilogue
+from irconv.backends.numba_cpu.binders.kind import operand, shape_of, source
+from irconv.backends.numba_cpu.blocked.convolution import convolution
+from irconv.backends.numba_cpu.blocked.halo import clear_halo
 from irconv.backends.numba_cpu.blocked.launches import Blocked
 from irconv.backends.numba_cpu.blocked.pack import pack, unpack
-from irconv.backends.numba_cpu.blocked.storage import Storage
+from irconv.backends.numba_cpu.blocked.pointwise import activate, binary, per_channel, scale_shift
+from irconv.backends.numba_cpu.blocked.pool import pool
 from irconv.backends.numba_cpu.launch import Launch
+from irconv.backends.numba_cpu.step import Epilogue
+from irconv.backends.numba_cpu.storages import Storages
+from irconv.channels import channel_vector
 from irconv.errors import BackendError, printable
 from irconv.graph import Node, Value
 from irconv.op import Op
+from irconv.ops.activation import ACTIVATIONS
+from irconv.ops.conv import Conv
+from irconv.ops.elementwise import Add, Mul, Sum
+from irconv.ops.fused import POOLS, Clamp, FusedConv
 from irconv.ops.layout import Pack, Unpack
+from irconv.ops.norm import BatchNormalization
+from irconv.ops.rearrange import Concat
 
-Storages: TypeAlias = "Mapping[Value, Storage]"
 # (node, number of threads, where values lie) -> its launches, or None where no kernel fits
 BlockBinder: TypeAlias = "Callable[[Node, int, Storages], list[Launch] | None]"
 
@@ -33,18 +49,116 @@ def bind_in_blocks(node: Node, threads: int, storages: Storages) -> list[Launch]
     return launches
 
 
-def _blocked(value: Value, storages: Storages) -> Blocked:
-    return Blocked(value, storages[value])
-
-
 def bind_pack(node: Node, threads: int, storages: Storages) -> list[Launch]:
     """Pack."""
-    return pack(_blocked(node.result, storages), source(operand(node, 0)))
+    return pack(storages.blocked(node.result), source(operand(node, 0)))
 
 
 def bind_unpack(node: Node, threads: int, storages: Storages) -> list[Launch]:
     """Unpack."""
-    return unpack(node.result, _blocked(operand(node, 0), storages))
+    return unpack(node.result, storages.blocked(operand(node, 0)))
 
 
-BINDERS: dict[type[Op], BlockBinder] = {Pack: bind_pack, Unpack: bind_unpack}
+def bind_convolution(node: Node, threads: int, storages: Storages) -> list[Launch] | None:
+    """Conv and FusedConv."""
+    op = node.op
+    assert isinstance(op, Conv | FusedConv)
+    x, weights, bias, residual = (node.operand(i) for i in range(4))
+    assert x is not None
+    ending = epilogue(op.activation if isinstance(op, FusedConv) else None)
+    if ending is None or weights is None or weights.array is None:
+        return None
+    if isinstance(op, FusedConv) and op.pool is not None:
+        return None
+    return convolution(
+        storages.blocked(x),
+        storages.blocked(node.result),
+        op.conv_geometry(x.tensor_type, weights.array.shape[0], op.group),
+        weights.array,
+        bias.array if bias is not None else None,
+        storages.blocked(residual) if residual is not None else None,
+        ending,
+        threads,
+    )
+
+
+def bind_pool(node: Node, threads: int, storages: Storages) -> list[Launch]:
+    """Max and average pools, global ones too."""
+    x = operand(node, 0)
+    y = storages.blocked(node.result)
+    window = pool_window(node.op, shape_of(x)[2:])
+    return [*clear_halo(y), *pool(y, storages.blocked(x), window, threads)]
+
+
+def bind_activation(node: Node, threads: int, storages: Storages) -> list[Launch] | None:
+    """An activation by itself."""
+    ending, y = epilogue(node.op), storages.blocked(node.result)
+    if ending is None:
+        return None
+    return [*clear_halo(y), *activate(y, storages.blocked(operand(node, 0)), ending)]
+
+
+def bind_binary(node: Node, threads: int, storages: Storages) -> list[Launch]:
+    """Add, Sum, Mul: of two values, or of a value and one constant per channel."""
+    y = storages.blocked(node.result)
+    name = "mul" if isinstance(node.op, Mul) else "add"
+    operands = [_operand(v, node, storages) for v in node.operands if v is not None]
+    return [*clear_halo(y), *binary(name, y, operands[0], operands[1])]
+
+
+def _operand(value: Value, node: Node, storages: Storages) -> Blocked:
+    if value.array is None:
+        return storages.blocked(value)
+    kind = node.result.tensor_type
+    vector = channel_vector(value.array, kind.rank, shape_of(node.result)[1])
+    assert vector is not None
+    return per_channel(vector, storages.held[node.result].block)
+
+
+def bind_batch_normalization(node: Node, threads: int, storages: Storages) -> list[Launch]:
+    """BatchNormalization, as a scale and a shift of each channel."""
+    assert isinstance(node.op, BatchNormalization)
+    scale, bias, mean, variance = (operand(node, i).array for i in range(1, 5))
+    assert scale is not None and bias is not None
+    assert mean is not None and variance is not None
+    factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + node.op.epsilon)
+    shift = bias - mean * factor
+    y = storages.blocked(node.result)
+    x = storages.blocked(operand(node, 0))
+    launches = scale_shift(y, x, factor.astype(np.float32), shift.astype(np.float32))
+    return [*clear_halo(y), *launches]
+
+
+def bind_concat(node: Node, threads: int, storages: Storages) -> list[Launch]:
+    """Concat along channels: copies what does not lie in the result already."""
+    whole = storages.held[node.result]
+    launches: list[Launch] = []
+    first = 0
+    for value in node.operands:
+        assert value is not None
+        held = storages.held[value]
+        part = replace(
+            whole,
+            channels=held.channels,
+            origin=whole.origin + first // whole.block * whole.plane,
+        )
+        first += held.channels
+        if part != held or not storages.share(value, node.result):
+            y = Blocked(node.result, part)
+            launches += [*clear_halo(y), *activate(y, storages.blocked(value), Epilogue())]
+    return launches
+
+
+BINDERS: dict[type[Op], BlockBinder] = {
+    Pack: bind_pack,
+    Unpack: bind_unpack,
+    Conv: bind_convolution,
+    FusedConv: bind_convolution,
+    **dict.fromkeys(POOLS, bind_pool),
+    **dict.fromkeys((*ACTIVATIONS, Clamp), bind_activation),
+    Add: bind_binary,
+    Sum: bind_binary,
+    Mul: bind_binary,
+    BatchNormalization: bind_batch_normalization,
+    Concat: bind_concat,
+}
