@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,21 +81,20 @@ def _check_name(model: str) -> None:
             hint = nearest(model[:60], list(model_specs()))
             raise ModelError("no such network in the zoo", got=printable(name), hint=hint)
     elif not Path(model).exists():
-        raise ModelError("no such file", got=printable(model), hint=nearest(model, model_specs()))
+        raise ModelError(
+            "no such file", got=printable(model), hint=nearest(model[:60], list(model_specs()))
+        )
 
 
-def peaks(request: Request, progress: Progress = lambda _: None) -> dict[int, float]:
+def peaks(request: Request) -> dict[int, float]:
     """GFLOP/s of the machine by number of threads, where the backend can measure it."""
     backend = find_backend(request.backend)
     if not isinstance(backend, MeasuresPeak):
         return {}
-    progress("the peak of the machine")
     return {t: backend.peak_flops(t) / 1e9 for t in dict.fromkeys(request.threads)}
 
 
-def run_campaign(
-    request: Request, progress: Progress = lambda _: None
-) -> Iterator[Comparison]:
+def run_campaign(request: Request, progress: Progress = lambda _: None) -> Iterator[Comparison]:
     """The comparisons as they are done: models first, in them batches, in them threads."""
     for model in request.models:
         with tempfile.TemporaryDirectory(prefix="irconv-bench-") as folder:
@@ -108,9 +107,7 @@ def run_campaign(
                 yield from _one_source(request, source, progress)
 
 
-def _one_source(
-    request: Request, source: Source, progress: Progress
-) -> Iterator[Comparison]:
+def _one_source(request: Request, source: Source, progress: Progress) -> Iterator[Comparison]:
     first_batch = source.batch == request.batches[0]
     data = None
     if first_batch:
@@ -124,6 +121,7 @@ def _one_source(
         if request.layers:
             progress(f"{source.model}: layers")
             found = replace(found, layers=_layers(request, source, measured, progress))
+        del measured  # the weights of every engine
         yield found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from irconv.bench.rows import Comparison, Results, Row
+from irconv.bench.rows import FASTER, Comparison, Results, Row
 from irconv.errors import printable
 
 WIDTH, LEFT, RIGHT = 860, 150, 86
@@ -15,10 +15,11 @@ OURS, PEERS = ("#0072b2", "#56b4e9", "#009e73", "#004b75"), ("#e69f00", "#cc79a7
 STYLE = """
   .paper { fill: #ffffff } text { font: 12px sans-serif; fill: #1f2328 }
   .title { font-size: 14px; font-weight: bold } .name { text-anchor: end }
-  .value { font-size: 10px; fill: #59636e } .tick { font-size: 10px; text-anchor: middle }
+  .value { font-size: 10px; fill: #59636e; stroke: #ffffff; stroke-width: 3px; paint-order: stroke }
+  .tick { font-size: 10px; text-anchor: middle }
   .grid { stroke: #d1d9e0 } .one { stroke: #1f2328; stroke-dasharray: 3 3 }
   @media (prefers-color-scheme: dark) {
-    .paper { fill: #0d1117 } text { fill: #e6edf3 } .value { fill: #9198a1 }
+    .paper { fill: #0d1117 } text { fill: #e6edf3 } .value { fill: #9198a1; stroke: #0d1117 }
     .grid { stroke: #3d444d } .one { stroke: #e6edf3 }
   }
 """
@@ -27,7 +28,8 @@ STYLE = """
 def chart(results: Results) -> str:
     """The whole SVG file: one panel for each batch and number of threads."""
     names = _row_names(results)
-    panels, top = [], 8
+    panels: list[str] = []
+    top = 8
     for batch, threads in results.settings:
         comparisons = results.at(batch, threads)
         panels += _panel(comparisons, names, setting_text(batch, threads), top)
@@ -49,6 +51,14 @@ def setting_text(batch: int | None, threads: int) -> str:
     """`batch 8, 2 threads`."""
     count = f"{threads} thread{'s' if threads > 1 else ''}"
     return count if batch is None else f"batch {batch}, {count}"
+
+
+SHORT = {"onnxruntime": "ORT", "openvino": "OV", FASTER: "faster"}
+
+
+def short_peer(name: str) -> str:
+    """`ORT` for onnxruntime: a peer in the head of a narrow column."""
+    return SHORT.get(name, name)
 
 
 def _row_names(results: Results) -> dict[str, str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -68,10 +67,14 @@ class _Runner:
                 self.engines[name] = PEERS[job.engine](Path(job.file), job.threads)
             self.results[name] = self.engines[name](inputs)
         except Exception as error:  # noqa: BLE001 - whatever an engine raises: the others go on
-            self.engines.pop(name, None)
-            self.executables.pop(name, None)
-            kind = "" if isinstance(error, IrconvError) else f"{type(error).__name__}: "
-            self.failures[name] = printable(f"{kind}{error}", 300)
+            self.failed(name, error)
+
+    def failed(self, name: str, error: Exception) -> None:
+        """Takes an engine out."""
+        self.engines.pop(name, None)
+        self.executables.pop(name, None)
+        kind = "" if isinstance(error, IrconvError) else f"{type(error).__name__}: "
+        self.failures[name] = printable(f"{kind}{error}", 300)
 
     def _ours(self, name: str, job: Job, source: Source, inputs: Mapping[str, Array]) -> Engine:
         executable = compiled(job, source.graph, inputs)
@@ -85,13 +88,15 @@ def compare(source: Source, plan: Plan, progress: Progress = lambda _: None) -> 
     load = load_average()
     inputs = seeded_inputs(source.graph, plan.seed)
     jobs = _jobs(source, plan)
-    held = _all_held(jobs, inputs, progress) if plan.memory else {}
+    held = _all_held(source.model, jobs, inputs, progress) if plan.memory else {}
     runner = _Runner()
     for name, job in jobs.items():
         progress(f"{source.model}: {name}: compiling")
         runner.start(name, job, source, inputs)
     progress(f"{source.model}: {plan.runs} runs of each engine, interleaved")
-    timings = interleaved(runner.engines, plan.runs, _drawer(source, plan.seed))
+    timings = interleaved(
+        runner.engines, plan.runs, _drawer(source, plan.seed), failed=runner.failed
+    )
     rows = tuple(_row(name, job, runner, timings, held) for name, job in jobs.items())
     shapes = {name: f"{a.dtype}{list(a.shape)}" for name, a in inputs.items()}
     loads = (load, load_average())
@@ -107,25 +112,26 @@ def _drawer(source: Source, seed: int) -> Callable[[], Mapping[str, Array]]:
 
 def _jobs(source: Source, plan: Plan) -> dict[str, Job]:
     """A job for each of our forms and for each peer, by the name it has in the table."""
-    shared: dict[str, Any] = {
-        "model": source.spec,
-        "file": str(source.file),
-        "batch": source.changed_batch,
-        "random_weights": source.random_weights,
-        "threads": plan.threads,
-        "backend": plan.backend,
-    }
+    job = Job(
+        OURS,
+        source.spec,
+        str(source.file),
+        source.changed_batch,
+        source.random_weights,
+        plan.threads,
+        plan.backend,
+    )
     found = {}
     for precision in plan.precisions:
         for pipeline in plan.pipelines:
             form = "" if pipeline is None else f" {pipeline or '(as it stands)'}"
-            own = {"pipeline": pipeline, "precision": precision}
-            found[f"{OURS} {precision}{form}"] = Job(OURS, **shared, **own)
-    return found | {peer: Job(peer, **shared) for peer in plan.peers}
+            own = replace(job, pipeline=pipeline, precision=precision)
+            found[f"{OURS} {precision}{form}"] = own
+    return found | {peer: replace(job, engine=peer) for peer in plan.peers}
 
 
 def _all_held(
-    jobs: Mapping[str, Job], inputs: Mapping[str, Array], progress: Progress
+    model: str, jobs: Mapping[str, Job], inputs: Mapping[str, Array], progress: Progress
 ) -> dict[str, tuple[Held, Held]]:
     """What each job holds with an empty cache, and with the cache that this filled."""
     found = {}
@@ -133,11 +139,11 @@ def _all_held(
         stored = Path(folder) / "inputs.npz"
         np.savez(stored, allow_pickle=False, **dict(inputs))
         for name, job in jobs.items():
-            progress(f"{job.model}: {name}: memory and compile time, in processes of its own")
+            progress(f"{model}: {name}: memory and compile time, in processes of its own")
             try:
                 found[name] = _held(job, str(stored), folder)
             except IrconvError as error:
-                progress(f"{job.model}: {name}: no memory is told: {error}")
+                progress(f"{model}: {name}: no memory is told: {error}")
     return found
 
 
@@ -165,6 +171,7 @@ def _row(
         ratios = {peer: timings[peer].median / median for peer in peers}
     if peers and name in timings and name != peers[0]:
         error = _difference(runner.results[name], runner.results[peers[0]])
+    cold, cached = held.get(name, (None, None))
     return Row(
         name,
         OURS if ours else job.engine,
@@ -173,7 +180,8 @@ def _row(
         timings.get(name),
         ratios,
         error,
-        *held.get(name, (None, None)),
+        cold,
+        cached,
         runner.failures.get(name),
     )
 

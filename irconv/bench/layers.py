@@ -137,7 +137,8 @@ def _groups(ours: Sequence[OurStep], theirs: Sequence[PeerStep]) -> list[_Group]
 
 
 def _layer(group: _Group, flops: Mapping[str, int]) -> Layer:
-    nodes = {n for step in (*group.ours, *group.theirs) for n in step.nodes}
+    steps: list[OurStep | PeerStep] = [*group.ours, *group.theirs]
+    nodes = {n for step in steps for n in step.nodes}
     seconds = sum(s.seconds for s in group.ours) if group.ours else None
     theirs = sum(t.seconds for t in group.theirs) if group.theirs else None
     total = sum(flops.get(n, 0) for n in nodes)

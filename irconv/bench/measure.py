@@ -58,20 +58,36 @@ def interleaved(
     runs: int,
     draw: Callable[[], Mapping[str, Array]],
     pause: float = PAUSE_SECONDS,
+    failed: Callable[[str, Exception], None] | None = None,
 ) -> dict[str, Timing]:
     """Runs all engines in turns until each has `runs` timed runs.
 
     A turn begins with a pause and one untimed run, so that nobody is timed in the wake of another.
     `draw` gives new inputs: each run of a turn has inputs of its own, the same for every engine.
+    An engine that raises is told to `failed`, if that is given, and has no timing.
     """
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     while any(len(found) < runs for found in seconds.values()):
         first, *rest = [draw() for _ in range(RUNS_A_TURN + 1)]
-        for name, run in engines.items():
+        for name, found in list(seconds.items()):
             time.sleep(pause)
-            run(first)
-            for inputs in rest[: runs - len(seconds[name])]:
-                start = time.perf_counter()
-                run(inputs)
-                seconds[name].append(time.perf_counter() - start)
+            try:
+                found += _turn(engines[name], first, rest[: runs - len(found)])
+            except Exception as error:
+                if failed is None:
+                    raise
+                del seconds[name]
+                failed(name, error)
     return {name: Timing(tuple(found)) for name, found in seconds.items()}
+
+
+def _turn(
+    run: Engine, first: Mapping[str, Array], rest: Sequence[Mapping[str, Array]]
+) -> list[float]:
+    run(first)
+    seconds = []
+    for inputs in rest:
+        start = time.perf_counter()
+        run(inputs)
+        seconds.append(time.perf_counter() - start)
+    return seconds

@@ -100,8 +100,9 @@ def timed_events(events: Sequence[Mapping[str, Any]], runs: int) -> list[tuple[s
 
 
 def middle_mean(numbers: Sequence[float]) -> float:
-    """The mean of the middle half."""
-    ordered, cut = sorted(numbers), len(numbers) // 4
+    """The mean of the middle half; the median of fewer than eight."""
+    ordered, count = sorted(numbers), len(numbers)
+    cut = count // 4 if count >= 8 else (count - 1) // 2
     return statistics.fmean(ordered[cut : len(ordered) - cut])
 
 

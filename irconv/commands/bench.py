@@ -1,34 +1,41 @@
-"""`irconv bench`: our speed and memory beside onnxruntime's, in one interleaved run."""
+"""`irconv bench`: our speed and memory beside onnxruntime's and OpenVINO's, in one run."""
 
 from __future__ import annotations
 
 import datetime as dt
-import math
+import shlex
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from irconv import __version__
-from irconv.bench.compare import Comparison, Plan, Row, compare
-from irconv.bench.peers import PEERS
+from irconv.bench.campaign import Request, expanded, peaks, run_campaign
+from irconv.bench.rows import Comparison, Results
 from irconv.commands import console
+from irconv.commands.bench_files import Outputs
+from irconv.commands.bench_options import numbers_of, peers_of, precisions_of, words_of
+from irconv.commands.bench_tables import print_comparison, print_summary
 from irconv.commands.doctor import cpu_facts, versions
-from irconv.commands.options import Backend, Json, PrecisionClass, Seed
-from irconv.errors import BackendError, printable
+from irconv.commands.options import Backend, Seed
+from irconv.errors import UsageError, printable
+from irconv.executable import THREADS_LIMIT
 from irconv.inspector.numerics import TOLERANCE
 from irconv.pipeline import pipeline_text
-from irconv.registry import nearest
+
+PACKAGES = ("numpy", "numba", "llvmlite", "onnx", "onnxruntime", "openvino")
 
 
 def bench(
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Paths, zoo:NAME or light:NAME.")
-    ],
-    against: Annotated[
-        list[str] | None, typer.Option(help="onnxruntime (the default), openvino or none.")
+        list[str] | None,
+        typer.Argument(metavar="MODEL", help="Paths, zoo:NAME, light:NAME, zoo:all, light:all."),
     ] = None,
-    openvino: Annotated[bool, typer.Option("--openvino", help="OpenVINO too.")] = False,
+    light: Annotated[bool, typer.Option("--light", help="The same as light:all.")] = False,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="onnxruntime, openvino or none; default: all that are installed."),
+    ] = None,
     backend: Backend = "numba_cpu",
     pipeline: Annotated[
         list[str] | None,
@@ -36,124 +43,112 @@ def bench(
             "--pipeline", "-p", help="May be given several times; default: the backend's."
         ),
     ] = None,
-    precision: PrecisionClass = "fast",
-    threads: Annotated[int, typer.Option("--threads", "-t", min=1)] = 1,
-    batch: Annotated[int | None, typer.Option(min=1, help="The batch size.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="strict (no Winograd), fast, or both: strict,fast.")
+    ] = "fast",
+    threads: Annotated[
+        str, typer.Option("--threads", "-t", help="One number or several: 1,2.")
+    ] = "1",
+    batch: Annotated[
+        str | None, typer.Option(help="One batch size or several: 1,8; default: the model's.")
+    ] = None,
     random_weights: Annotated[
-        int, typer.Option("--random-weights", metavar="SEED", help="Of light and zoo models.")
+        int,
+        typer.Option("--random-weights", metavar="SEED", min=0, help="Of light and zoo models."),
     ] = 0,
     runs: Annotated[int, typer.Option(min=1, help="Timed runs of each engine.")] = 20,
     memory: Annotated[
         bool, typer.Option(help="Measure compile time and memory in processes of their own.")
     ] = True,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Time each layer, beside onnxruntime's profile.")
+    ] = False,
     seed: Seed = 0,
-    json: Json = False,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write all figures as JSON; - is stdout.")
+    ] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write a page of tables.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw the speeds as bars.")
+    ] = None,
 ) -> None:
-    """Measure models beside other engines: medians, ratio, compile time, memory.
+    """Measure models beside other engines: medians, ratios, layers, compile time, memory.
 
-    All engines take turns in one process, with a pause and an untimed run at each turn. Memory is
-    what a fresh process holds above its imports while it runs.
+    All engines take turns in one process, with a pause and an untimed run at each turn, on fresh
+    random inputs. Memory is what a fresh process holds above its imports while it runs.
     """
-    peers = _peers(against, openvino)
-    texts = tuple(pipeline_text(p) for p in pipeline or ())
-    facts = _facts(threads)
-    done = []
-    for model in models:
-        plan = Plan(
-            model,
-            peers,
-            texts or (None,),
-            backend,
-            precision,
-            threads,
-            batch,
-            random_weights if model.partition(":")[0] in ("light", "zoo") else None,
-            runs,
-            memory,
-            seed,
-        )
-        done.append(compare(plan, console.note))
-        if not json:
-            _print(done[-1])
-    if json:
-        console.result_json(facts | {"models": [c.to_json() for c in done]})
-    else:
-        _print_facts(facts, done)
-    _judge(done)
+    named = [*(models or ()), *(["light:all"] if light else [])]
+    request = Request(
+        expanded(named),
+        peers_of(against),
+        tuple(pipeline_text(p) for p in pipeline or ()) or (None,),
+        precisions_of(precision),
+        backend,
+        tuple(numbers_of("--threads", threads, THREADS_LIMIT)),
+        tuple(numbers_of("--batch", batch, None)) if batch else (None,),
+        random_weights,
+        runs,
+        memory,
+        layers,
+        seed,
+    )
+    if not request.models:
+        raise UsageError("no model", hint="irconv bench zoo:resnet50, or --light for all nine")
+    outputs = Outputs(json, markdown_file, plot)
+    outputs.check()
+    command = shlex.join(["irconv", "bench", *words_of(named, request, outputs.options())])
+    results = _measured(request, _facts(command), quiet=json == "-", outputs=outputs)
+    outputs.write(results)
+    if json != "-":
+        print_summary(results)
+    _judge(results)
 
 
-def _peers(against: list[str] | None, openvino: bool) -> tuple[str, ...]:
-    chosen = [p for p in (against or ["onnxruntime"]) if p != "none"]
-    chosen += ["openvino"] if openvino else []
-    for name in chosen:
-        if name not in PEERS:
-            hint = nearest(name, [*PEERS, "none"])
-            raise BackendError("unknown engine", got=printable(name), hint=hint)
-    return tuple(dict.fromkeys(chosen))
+def _measured(request: Request, facts: dict[str, Any], quiet: bool, outputs: Outputs) -> Results:
+    """All comparisons, each printed as it is done. Interrupted, the JSON has what there is."""
+    peak: dict[int, float] = {}
+    done: list[Comparison] = []
+    try:
+        for comparison in run_campaign(request, console.note):
+            done.append(comparison)
+            # again and again: another process may have had the core for a while
+            for threads, found in peaks(request).items():
+                peak[threads] = max(found, peak.get(threads, 0.0))
+            if not quiet:
+                print_comparison(comparison, peak.get(comparison.threads))
+    except KeyboardInterrupt:
+        if done and outputs.json not in (None, "-"):
+            partial = Results(facts, tuple(done), peak, complete=False)
+            Outputs(outputs.json, None, None).write(partial)
+        raise
+    return Results(facts, tuple(done), peak)
 
 
-def _facts(threads: int) -> dict[str, Any]:
-    kept = ("numpy", "numba", "llvmlite", "onnx", "onnxruntime", "openvino")
+def _facts(command: str) -> dict[str, Any]:
     return {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "irconv": __version__,
-        "versions": {n: v for n, v in versions().items() if n in kept and v},
+        "versions": {n: v for n, v in versions().items() if n in PACKAGES and v},
         "cpu": cpu_facts(),
-        "threads": threads,
+        "command": command,
     }
 
 
-def _print(comparison: Comparison) -> None:
-    shapes = ", ".join(f"{n} {t}" for n, t in comparison.inputs.items())
-    console.result(f"{printable(comparison.model)}  ({printable(shapes, 400)})")
-    console.show(_table(comparison))
-    console.result("")
-
-
-def _table(comparison: Comparison) -> Table:
-    right = ("median ms", "IQR", "ratio", "diff", "cold s", "cached s", "MB")
-    table = console.table("engine", *right, right=right)
-    for row in comparison.rows:
-        table.add_row(console.name(row.engine), *_cells(row))
-    return table
-
-
-def _cells(row: Row) -> list[str]:
-    held = row.cached.resident if row.cached else None
-    return [
-        f"{row.timing.median * 1e3:.2f}",
-        f"{row.timing.spread:.0%}",
-        "" if row.ratio is None else f"{row.ratio:.2f}x",
-        "" if row.error is None else f"{row.error:.0e}",
-        "" if row.cold is None else f"{row.cold.compile_seconds:.2f}",
-        "" if row.cached is None else f"{row.cached.compile_seconds:.2f}",
-        "" if held is None else f"{held / 1e6:.0f}",
-    ]
-
-
-def _print_facts(facts: dict[str, Any], done: list[Comparison]) -> None:
-    loads = [load for c in done for load in c.load]
-    ratios = [r.ratio for c in done for r in c.rows if r.ratio and r.engine.startswith("irconv")]
-    if len(done) > 1 and ratios:
-        mean = math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
-        console.result(f"geometric mean of {len(ratios)} ratios: {mean:.2f}x")
-    shown = ", ".join(f"{n} {v}" for n, v in facts["versions"].items())
-    console.result(
-        f"{facts['date']}, irconv {facts['irconv']}, {shown}\n{facts['cpu']['model']}, "
-        f"{facts['cpu']['cores']} cores, {facts['threads']} threads used, "
-        f"load {min(loads):.2f} to {max(loads):.2f}"
-    )
-
-
-def _judge(done: list[Comparison]) -> None:
-    """A time of a wrong result is no time: status 1."""
-    wrong = [
-        (c.model, r) for c in done for r in c.rows if r.error is not None and r.error > TOLERANCE
-    ]
-    for model, row in wrong:
+def _judge(results: Results) -> None:
+    """A time of a wrong result is no time, and ours must run everything: else status 1."""
+    rows = [(c, r) for c in results.comparisons for r in c.rows]
+    wrong = [(c, r) for c, r in rows if r.error is not None and not r.error <= TOLERANCE]
+    for comparison, row in wrong:
         console.complain(
-            f"error[numerics]: {printable(model)}: {row.engine} differs from the peer by "
+            f"error[numerics]: {printable(comparison.model)}: {row.name} differs from the peer by "
             f"{row.error:.1e} of the largest output, more than {TOLERANCE:g}"
         )
-    if wrong:
+    failed = [(c, r) for c, r in rows if r.is_ours and r.failed]
+    for comparison, row in failed:
+        console.complain(
+            f"error[backend]: {printable(comparison.model)}: {row.name} failed: {row.failed}"
+        )
+    if wrong or failed:
         raise typer.Exit(1)

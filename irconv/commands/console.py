@@ -43,7 +43,12 @@ def show(thing: RenderableType) -> None:
 
 def result_json(data: Any) -> None:
     """A result for programs, on stdout."""
-    result(json.dumps(_plain(data), indent=2, allow_nan=False))
+    result(json_text(data))
+
+
+def json_text(data: Any) -> str:
+    """A result as JSON that every reader takes: infinity and NaN are text."""
+    return json.dumps(_plain(data), indent=2, allow_nan=False)
 
 
 def _plain(data: Any) -> Any:
