@@ -9,13 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numba import types
 
-from irconv.backends.numba_cpu import driver
+from irconv.backends.numba_cpu import driver, native
 from irconv.executable import Executable
 from irconv.executable import compile as build
 from irconv.graph import Graph
@@ -127,45 +129,56 @@ def test_more_threads_replace_fewer():
     assert len([t for t in helping_threads() if t.is_alive()]) <= 6
 
 
-def test_a_run_goes_on_alone_where_no_thread_can_be_started(monkeypatch):
+@pytest.fixture
+def workers(monkeypatch) -> Iterator[driver._Workers]:
+    """New helping threads, of this test only."""
+    found = driver._Workers()
+    monkeypatch.setattr(driver, "_workers", found)
+    yield found
+    found.close()
+    assert not found.threads
+
+
+def test_a_run_goes_on_where_threads_cannot_be_started(workers, monkeypatch):
     graph = network()
     pairs = samples(graph, 2)
 
-    class Exhausted(ThreadPoolExecutor):
-        left = 1
+    class Exhausted(threading.Thread):
+        left = 0
 
-        def submit(self, *arguments, **named):
+        def start(self) -> None:
             if not Exhausted.left:
                 raise RuntimeError("can't start new thread")
             Exhausted.left -= 1
-            return super().submit(*arguments, **named)
+            super().start()
 
-    monkeypatch.setattr(driver, "ThreadPoolExecutor", Exhausted)
-    monkeypatch.setattr(driver, "_workers", driver._Workers())
-    check(build(graph, threads=4), pairs, 4)
-    driver._workers.pool.shutdown()
+    monkeypatch.setattr(driver.threading, "Thread", Exhausted)
+    executable = build(graph, threads=4)
+    for started in (0, 1, 2):
+        check(executable, pairs, 4)
+        assert len(workers.threads) == started
+        Exhausted.left = 1
 
 
-def test_a_run_that_is_interrupted_while_it_starts_leaves_nothing_behind(monkeypatch):
+def test_a_run_that_is_interrupted_while_it_starts_leaves_nothing_behind(workers, monkeypatch):
     graph = network()
     pairs = samples(graph, 2)
     executable = build(graph, threads=3)
 
-    class Interrupted(ThreadPoolExecutor):
+    class Interrupted(threading.Thread):
         count = 0
 
-        def submit(self, *arguments, **named):
+        def start(self) -> None:
             Interrupted.count += 1
             if Interrupted.count == 2:
                 raise KeyboardInterrupt
-            return super().submit(*arguments, **named)
+            super().start()
 
-    monkeypatch.setattr(driver, "ThreadPoolExecutor", Interrupted)
-    monkeypatch.setattr(driver, "_workers", driver._Workers())
+    monkeypatch.setattr(driver.threading, "Thread", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         executable(pairs[0][0])
     check(executable, pairs, 3)
-    driver._workers.pool.shutdown()
+    assert len(workers.threads) == 2
 
 
 def in_child(executable: Executable, pairs: list, queue) -> None:
@@ -205,6 +218,46 @@ def test_a_forked_child_computes():
         stop.set()
         worker.join()
     check(executable, pairs, 2)
+
+
+def in_compiling_child(queue) -> None:
+    signal.alarm(60)
+    try:
+        native.compiled(doubled, (types.CPointer(types.int64),))
+        queue.put("compiled")
+    finally:
+        queue.put("failed")
+
+
+def doubled(word) -> None:
+    word[0] *= 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_fork_while_another_thread_compiles_leaves_a_child_that_compiles(monkeypatch):
+    compiling, going_on = threading.Event(), threading.Event()
+    compile_ = native._compile
+
+    def slow(*arguments):
+        compiling.set()
+        going_on.wait(0.3)
+        return compile_(*arguments)
+
+    monkeypatch.setattr(native, "_addresses", {})
+    monkeypatch.setattr(native, "_load", lambda key: None)
+    monkeypatch.setattr(native, "_compile", slow)
+    thread = threading.Thread(target=native.compiled, args=(doubled, (types.CPointer(types.int8),)))
+    thread.start()
+    assert compiling.wait(60)
+    method = multiprocessing.get_context("fork")
+    queue = method.Queue()
+    child = method.Process(target=in_compiling_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=90) == "compiled"
+    child.join(30)
+    thread.join(60)
+    assert len(native._addresses) == 1
 
 
 def test_a_spawned_child_computes_what_was_pickled():

@@ -2,111 +2,81 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 
-from irconv.backends.numba_cpu import native
-from irconv.backends.numba_cpu.jit import instruction
-from irconv.backends.numba_cpu.pointers import at, call
+from irconv.backends.numba_cpu import native, sharing
+from irconv.backends.numba_cpu.atomics import MASK_WORDS
+from irconv.backends.numba_cpu.packing import aligned
 from irconv.types import Array
 
-SPINS = 1 << 14  # some 100 us; after this a waiting thread yields its core at each look
-ARRIVED, GIVEN_UP = 0, 1  # the words that the parts of a run share
-
-_ENTRY = ctypes.CFUNCTYPE(None, *(ctypes.c_void_p,) * 2, *(ctypes.c_int64,) * 3, ctypes.c_void_p)
-
-
-@instruction
-def _arrive(typing: Any, counter: Any) -> Any:
-    """`_arrive(counter)`: adds 1 to *counter, after all writes before it."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.atomic_rmw("add", args[0], ir.Constant(ir.IntType(64), 1), "acq_rel")
-        return context.get_dummy_value()
-
-    return types.none(counter), generate
-
-
-@instruction
-def _count(typing: Any, counter: Any) -> Any:
-    """`_count(counter)`: *counter, before all reads after it."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load_atomic(args[0], "acquire", 8)
-
-    return types.int64(counter), generate
-
-
-@instruction
-def _yield_core(typing: Any) -> Any:
-    """`_yield_core()`: lets another thread have this core."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(ir.IntType(32), [])
-        function = builder.module.globals.get("sched_yield")
-        if function is None:
-            function = ir.Function(builder.module, kind, "sched_yield")
-        builder.call(function, [])
-        return context.get_dummy_value()
-
-    return types.none(), generate
-
-
-def drive(table: Any, starts: Any, count: Any, part: Any, parts: Any, counter: Any) -> None:
-    """Runs steps 0 .. count of the table as `part` of `parts`; all parts meet after each step.
-
-    A run that is given up, because a part could not be started, ends where it waits.
-    """
-    for i in range(count):
-        step = at(table, starts[i])
-        call(step[0], step, table, part, parts)
-        if parts > 1:
-            _arrive(counter)
-            spins = 0
-            while _count(counter) < (i + 1) * parts:
-                spins += 1
-                if spins > SPINS:
-                    if _count(at(counter, GIVEN_UP)) != 0:
-                        return
-                    _yield_core()
+JOIN_SECONDS = 5.0
+_WORDS, _WHOLE = types.CPointer(types.int64), types.int64
 
 
 @cache
-def _entry() -> Callable[..., None]:
-    words = types.CPointer(types.int64)
-    whole = types.int64
-    return _ENTRY(native.compiled(drive, (words, words, whole, whole, whole, words)))
+def _entry(function: Callable[..., None], words: int, numbers: int = 0) -> Callable[..., None]:
+    """A function of some pointers to int64 and some int64, callable from Python."""
+    code = native.compiled(function, (_WORDS,) * words + (_WHOLE,) * numbers)
+    kinds = (ctypes.c_void_p,) * words + (ctypes.c_int64,) * numbers
+    return ctypes.CFUNCTYPE(None, *kinds)(code)
 
 
-@dataclass
 class _Workers:
     """The threads that help with a run; idle they sleep. One run at a time has them.
 
     A forked process has none of its parent's threads, so it gets new ones.
     """
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    pool: ThreadPoolExecutor | None = None
-    size: int = 0
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.threads: list[threading.Thread] = []
+        self.closed = False
+        self.shared = aligned(sharing.WORDS, np.dtype(np.int64))
+        self.shared[:] = 0
+        self.shared[sharing.AVOIDED] = -1
+        self.place = int(self.shared.ctypes.data)
 
-    def of(self, count: int) -> ThreadPoolExecutor:
-        """At least `count` threads."""
-        if self.pool is None or self.size < count:
-            if self.pool is not None:
-                self.pool.shutdown(wait=False)
-            self.pool = ThreadPoolExecutor(count, thread_name_prefix="irconv")
-            self.size = count
-        return self.pool
+    def start(self, count: int) -> int:
+        """Sees that at least `count` threads help, if they can be started; how many do."""
+        while len(self.threads) < count and not self.closed:
+            name = f"irconv-{len(self.threads) + 1}"
+            code = _entry(sharing.help_out, 1)
+            thread = threading.Thread(target=code, args=(self.place,), name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no thread left, or the interpreter is ending
+                break
+            self._admit(thread)
+        return len(self.threads)
+
+    def _admit(self, thread: threading.Thread) -> None:
+        place = sharing.CLAIMS + sharing.LINE * len(self.threads) + sharing.THREAD
+        self.threads.append(thread)
+        if hasattr(os, "sched_getaffinity"):
+            allowed = self.shared[sharing.ALLOWED :][:MASK_WORDS].view(np.uint8)
+            cores = [c for c in os.sched_getaffinity(0) if c < 8 * allowed.size]
+            bits = np.bincount(cores, minlength=8 * allowed.size) > 0
+            allowed[:] = np.packbits(bits, bitorder="little")
+        self.shared[place] = thread.native_id or 0
+        self.shared[sharing.AVOIDED] = -1
+        self.shared[sharing.HELPERS] = len(self.threads)
+
+    def close(self) -> None:
+        """Ends the threads: their code must not run when the interpreter frees it."""
+        self.closed = True
+        if self.threads:
+            _entry(sharing.dismiss, 1)(self.place)
+        for thread in self.threads:
+            thread.join(JOIN_SECONDS)
+        self.threads.clear()
 
 
 _workers = _Workers()
@@ -117,47 +87,34 @@ def _renew_after_fork() -> None:
     _workers = _Workers()
 
 
+@atexit.register
+def _close() -> None:
+    _workers.close()
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_after_fork)
 
 
-def run_steps(table: Array, starts: Array, threads: int) -> None:
-    """Runs the steps that begin at `starts` in the int64 `table`, by at most `threads` threads.
+def start_word(start: int, joins: bool) -> int:
+    """An element of `starts`: the step that begins at `start`; whether threads meet after it."""
+    return start if joins else ~start
 
-    Where other calls have the helping threads, or none can be started, this one runs alone: every
-    kernel takes any number of parts up to the one its scratch was sized for.
+
+def run_steps(table: Array, starts: Array, threads: int) -> None:
+    """Runs the steps that begin at `starts` (of `start_word`) in the int64 `table`.
+
+    At most `threads` threads share each step. Where other calls have the helping threads, or none
+    can be started, this one runs alone: every kernel takes any number of parts up to the one its
+    scratch was sized for.
     """
-    workers = _workers
+    workers, count = _workers, len(starts)
+    first, begins = table.ctypes.data, starts.ctypes.data
     if threads > 1 and workers.lock.acquire(blocking=False):
         try:
-            if _run_together(workers, table, starts, threads):
+            if workers.start(threads - 1):
+                _entry(sharing.lead, 3, 2)(workers.place, first, begins, count, threads)
                 return
         finally:
             workers.lock.release()
-    _part(table, starts, 0, 1, np.zeros(2, np.int64))
-
-
-def _run_together(workers: _Workers, table: Array, starts: Array, threads: int) -> bool:
-    """Whether all parts could be started; then they have run."""
-    shared = np.zeros(2, np.int64)
-    helpers: list[Future[None]] = []
-    try:
-        pool = workers.of(threads - 1)
-        for part in range(1, threads):
-            helpers.append(pool.submit(_part, table, starts, part, threads, shared))  # noqa: PERF401
-    except BaseException as error:
-        shared[GIVEN_UP] = 1
-        wait(helpers)
-        if isinstance(error, RuntimeError):  # no thread left, or the interpreter is ending
-            return False
-        raise
-    _part(table, starts, 0, threads, shared)
-    for helper in helpers:
-        helper.result()
-    return True
-
-
-def _part(table: Array, starts: Array, part: int, parts: int, shared: Array) -> None:
-    if not shared[GIVEN_UP]:
-        first, begins = table.ctypes.data, starts.ctypes.data
-        _entry()(first, begins, len(starts), part, parts, shared.ctypes.data)
+    _entry(sharing.alone, 2, 1)(first, begins, count)

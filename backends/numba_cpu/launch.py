@@ -63,12 +63,17 @@ class PlainStep:
 
 @dataclass(frozen=True)
 class Launch:
-    """A step and the sources of its addresses: by position in the row."""
+    """A step and the sources of its addresses: by position in the row.
+
+    Without `joins` the threads do not meet after it. Then the next step must touch nothing that
+    this one writes and write nothing that it reads, and one of the two must have no scratch.
+    """
 
     step: Row
     sources: Mapping[int, Source]
     scratch_place: int | None = None
     offsets: Mapping[int, int] = field(default_factory=dict)  # bytes to add to an address
+    joins: bool = True
 
 
 def plain(

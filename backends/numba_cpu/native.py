@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -22,14 +23,33 @@ from numba.core.compiler_lock import global_compiler_lock
 
 from irconv import code_cache
 from irconv.backends.numba_cpu import machine
+from irconv.backends.numba_cpu.atomics import C_FUNCTIONS
 
 _lock = threading.RLock()
 _engines: list[Any] = []
 _addresses: dict[tuple[str, str], int] = {}
 # What LLVM may call of its own accord, and the C library's part in float64 activations.
-_C_FUNCTIONS = frozenset(
-    ("memset", "memcpy", "memmove", "exp", "expm1", "log1p", "tanh", "sched_yield", "clock_gettime")
+_C_FUNCTIONS = C_FUNCTIONS | frozenset(
+    ("memset", "memcpy", "memmove", "exp", "expm1", "log1p", "tanh", "clock_gettime")
 )
+
+
+def _before_fork() -> None:
+    """Waits until nobody compiles: a lock that another thread holds is held for ever in a child."""
+    _lock.acquire()
+    global_compiler_lock.acquire()
+
+
+def _after_fork() -> None:
+    global_compiler_lock.release()
+    _lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
+
 _OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
 
 
