@@ -15,6 +15,7 @@ from irconv.backends.numba_cpu.blocked.copy import (
     stretch,
 )
 from irconv.backends.numba_cpu.blocked.halo import clear_halo
+from irconv.backends.numba_cpu.blocked.lrn import lrn
 from irconv.backends.numba_cpu.blocked.pack import pack, unpack
 from irconv.backends.numba_cpu.blocked.pointwise import activate, binary, per_channel, scale_shift
 from irconv.backends.numba_cpu.blocked.pool import pool
@@ -22,10 +23,12 @@ from irconv.backends.numba_cpu.step import Epilogue
 from irconv.op import Op
 from irconv.ops.activation import PRelu
 from irconv.ops.elementwise import Add, Div, Max, Min, Mul, Sub
+from irconv.ops.norm import LRN
 from irconv.ops.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
 from irconv.ops.rearrange import ChannelShuffle
 from irconv.types import Array
 from tests.blocked_cases import CANARY, guarded, numbers, operand, result, run
+from tests.cpu_cases import assert_ulps
 
 HALOS = [(0, 0, 0, 0), (1, 1, 1, 1), (2, 0, 1, 3), (0, 2, 0, 0), (3, 0, 0, 0)]
 
@@ -235,3 +238,22 @@ def test_concat_leaves_what_is_in_its_place() -> None:
     y = operand(numbers((1, 48, 2, 2)), 16, (1, 1, 1, 1)).blocked
     assert concat(y, [channels_of(y, 0, 32), channels_of(y, 32, 16)]) == []
     assert len(concat(y, [channels_of(y, 0, 16), channels_of(y, 0, 32)])) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "beta", "block", "channels"),
+    [
+        (5, 0.75, 16, 37), (5, 0.75, 8, 37), (5, 0.5, 16, 3), (1, 1.0, 16, 16),
+        (4, 0.75, 4, 6), (40, 0.75, 16, 53), (9, 0.75, 4, 21), (5, 0.6, 16, 20),
+    ],
+)  # fmt: skip
+def test_lrn(size: int, beta: float, block: int, channels: int) -> None:
+    x = numbers((2, channels, 3, 5))
+    op = LRN(size=size, alpha=0.5, beta=beta, bias=2.0)
+    (expected,) = op.run([x.astype(np.float64)])
+    held = operand(x, block, (1, 0, 2, 1), extra=(1, 1))
+    y = result(x.shape, block, (0, 1, 1, 0), extra=(1, 1))
+    run(lrn(y.blocked, held.blocked, size, op.alpha, beta, op.bias), 3)
+    y.check_written()
+    assert_ulps(y.load(), expected, 8, 0.0, str(op))
+    assert not y.beyond().any()

@@ -127,6 +127,19 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, a, a), generate
 
 
+@instruction
+def root(typing: Any, vector: Any) -> Any:
+    """`root(v)`: the square roots; NaN below 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = args[0].type
+        name = f"llvm.sqrt.v{kind.count}f{_bytes(kind.element) * 8}"
+        function = ir.FunctionType(kind, [kind])
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), args)
+
+    return vector(vector), generate
+
+
 def _pairwise(name: str, emit: Callable[[Any, Any, Any], Any]) -> Any:
     """An instruction on two vectors."""
 
