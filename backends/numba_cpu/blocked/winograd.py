@@ -1,17 +1,21 @@
-"""Launches of 3x3 convolutions by Winograd's transforms."""
+"""Launches of 3x3 convolutions of values in blocks by Winograd's transforms."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from irconv.backends.numba_cpu import native, slots
 from irconv.backends.numba_cpu.activations import pass_code
 from irconv.backends.numba_cpu.blocked import winograd_kernels as slot
 from irconv.backends.numba_cpu.blocked.halo import clear_halo
-from irconv.backends.numba_cpu.blocked.launches import F32, Blocked, blocked_launch
+from irconv.backends.numba_cpu.blocked.launches import F32, Blocked
+from irconv.backends.numba_cpu.blocked.storage import Storage
 from irconv.backends.numba_cpu.blocked.tile import TileShape, lanes, most_rows, tile_address
+from irconv.backends.numba_cpu.blocked.tiling import Panels, Pieces
+from irconv.backends.numba_cpu.blocked.weights import pack_bias
 from irconv.backends.numba_cpu.blocked.winograd_transforms import (
     AVERAGE_POOL,
     MAX_POOL,
@@ -20,30 +24,34 @@ from irconv.backends.numba_cpu.blocked.winograd_transforms import (
     input_code,
     input_edge_code,
 )
-from irconv.backends.numba_cpu.launch import Launch
+from irconv.backends.numba_cpu.launch import Launch, Source
 from irconv.backends.numba_cpu.packing import aligned
-from irconv.backends.numba_cpu.step import NOTHING, Epilogue
+from irconv.backends.numba_cpu.step import NOTHING, Epilogue, PoolWindow
+from irconv.conv_costs import Form
+from irconv.conv_costs import winograd as predicted
+from irconv.geometry import ConvGeometry
 from irconv.types import Array
 from irconv.winograd import KERNEL, weight_matrix
 
-Form: TypeAlias = Literal["fused", "phased"]
-POOLS = (NO_POOL, MAX_POOL, AVERAGE_POOL)
-_CACHE = 640 << 10  # bytes of V and M of a block of tiles that stay in the second cache
+_CACHE = 768 << 10  # bytes of V and M of a block of tiles: most of a second cache
+_LINE = 64  # bytes
 
 
 @dataclass(frozen=True)
 class WinogradLayer:
-    """A 3x3 convolution with stride 1: `pads` above and left of x, `pool` (2x2, stride 2, no pads)
-    one of NO_POOL, MAX_POOL, AVERAGE_POOL, `tile` 2 or 4.
+    """y = pool(activation(conv(x, w) + b + residual)) by F(tile, 3), all in blocks.
+
+    `pool` is NO_POOL, or a pool of 2x2 with stride 2.
     """
 
+    geometry: ConvGeometry
     tile: int
-    x: Blocked
-    y: Blocked
-    residual: Blocked | None
-    pads: tuple[int, int]
-    ending: Epilogue = NOTHING
-    pool: int = NO_POOL
+    x: Storage
+    y: Storage
+    residual: Storage | None
+    ending: Epilogue
+    pool: int
+    form: Form
 
     @property
     def step(self) -> int:
@@ -53,216 +61,277 @@ class WinogradLayer:
     @property
     def down(self) -> int:
         """Lines of tiles of an image."""
-        return -(-self.y.storage.height // self.step)
+        return -(-self.y.height // self.step)
 
     @property
     def across(self) -> int:
         """Tiles of a line."""
-        return -(-self.y.storage.width // self.step)
-
-    @property
-    def tiles(self) -> int:
-        """Tiles of all images."""
-        return self.y.storage.images * self.down * self.across
+        return -(-self.y.width // self.step)
 
     @property
     def points(self) -> int:
         """Products of a tile and a pair of channels."""
         return (self.tile + KERNEL - 1) ** 2
 
+    @property
+    def panels(self) -> Panels:
+        """Blocks of channels of y that are multiplied together."""
+        blocks = self.y.blocks
+        vectors = 3 if blocks % 3 == 0 and blocks % 2 and most_rows(3) > 1 else min(2, blocks)
+        if self.y.images * self.down * self.across <= most_rows(2):
+            vectors = 1  # one group: the next weights are asked for as fast as these are used
+        return Panels(-(-blocks // vectors), vectors, (blocks - 1) % vectors + 1)
 
-@dataclass(frozen=True)
-class Cut:
-    """How the tiles and the channels of a layer are cut for the register tile."""
+    @property
+    def groups(self) -> Pieces:
+        """Tiles that are multiplied together."""
+        return Pieces.most(self.y.images * self.down * self.across, most_rows(self.panels.vectors))
 
-    groups: int
-    least: int  # tiles of the smaller groups
-    vectors: int
-    panels: int
-    last: int  # vectors of the last panel
-    block_groups: int  # groups that are worked on together
-
-
-def winograd(
-    layer: WinogradLayer, weights: Array, bias: Array | None, threads: int, form: Form
-) -> list[Launch]:
-    """y = pool(activation(conv(x, weights) + bias + residual)); and the halo of y.
-
-    `weights` are [O, C, 3, 3], `bias` [O]. In the form "fused" each part takes blocks of tiles
-    through all of the algorithm; "phased", all tiles are transformed, then multiplied, then
-    transformed back, so that the weights are read once.
-    """
-    cut = _cut(layer, form)
-    scratch = _scratch(layer, cut, form)
-    values = [layer.y, layer.x, layer.residual or layer.y]
-    block = layer.x.storage.block
-    segments = np.arange(layer.x.storage.blocks, dtype=np.int64) * (scratch.room * block)
-    others = (
-        packed_weights(weights, layer.tile, cut.vectors, points_first=form == "phased"),
-        _padded(bias, layer.y.storage.blocks * block),
-        segments,
-    )
-    numbers = _numbers(layer, cut, scratch, form)
-    parts = threads if form == "fused" else 1
-    nbytes = scratch.each * parts * F32.itemsize
-    name = f"winograd{layer.tile}"
-    kernels = {
-        "fused": ((name, slot.fused),),
-        "phased": (
-            (f"{name}_input", slot.transform_inputs),
-            (f"{name}_products", slot.multiply_points),
-            (f"{name}_output", slot.transform_outputs),
-        ),
-    }
-    return clear_halo(layer.y) + [
-        blocked_launch(each, kernel, values, others, numbers, nbytes)
-        for each, kernel in kernels[form]
-    ]
-
-
-def _cut(layer: WinogradLayer, form: Form) -> Cut:
-    blocks = layer.y.storage.blocks
-    vectors = 3 if blocks % 3 == 0 and blocks % 2 and most_rows(3) > 1 else min(2, blocks)
-    groups = -(-layer.tiles // most_rows(vectors))
-    least = layer.tiles // groups
-    panels = -(-blocks // vectors)
-    last = blocks - (panels - 1) * vectors
-    of_tile = layer.points * layer.x.storage.block * F32.itemsize
-    each = of_tile * (layer.x.storage.blocks + vectors) * (least + 1)
-    together = groups if form == "phased" else max(_CACHE // each, 1)
-    return Cut(groups, least, vectors, panels, last, together)
+    @property
+    def block_groups(self) -> int:
+        """Groups that go through the algorithm together."""
+        if self.form == "phased":
+            return self.groups.count
+        channels = (self.x.blocks + self.panels.vectors) * lanes()
+        of_group = self.groups.size * self.points * channels * F32.itemsize
+        return min(max(_CACHE // of_group, 1), self.groups.count)
 
 
 @dataclass(frozen=True)
-class _Scratch:
-    """Elements of V and M: tiles of a line, from point to point, of V, of one part."""
+class Scratch:
+    """Elements of V and M: of `room` tiles; from point to point; where M begins; of one part."""
 
     room: int
     v_point: int
     m_point: int
-    v: int
+    m_place: int
     each: int
 
+    @classmethod
+    def of(cls, layer: WinogradLayer) -> Scratch:
+        room = min(layer.block_groups * layer.groups.size, layer.groups.total)
+        rows = layer.y.blocks if layer.form == "phased" else layer.panels.vectors
+        # An odd number of vectors: the points of a tile are in many sets of the first cache.
+        v_point, m_point = ((blocks * room | 1) * lanes() for blocks in (layer.x.blocks, rows))
+        line = _LINE // F32.itemsize
+        v, m = (-(-layer.points * point // line) * line for point in (v_point, m_point))
+        return cls(room, v_point, m_point, v, v + m)
 
-def _scratch(layer: WinogradLayer, cut: Cut, form: Form) -> _Scratch:
-    block = layer.x.storage.block
-    room = layer.tiles if form == "phased" else min(cut.block_groups * (cut.least + 1), layer.tiles)
-    out_blocks = layer.y.storage.blocks if form == "phased" else cut.vectors
-    # An odd number of vectors from point to point: those of a tile are in many sets of the cache.
-    v_point, m_point = (
-        (blocks * room | 1) * block for blocks in (layer.x.storage.blocks, out_blocks)
+
+@dataclass(frozen=True)
+class WinogradStep:
+    """A row whose numbers include the addresses of functions, which `bind` looks up or compiles."""
+
+    name: str
+    kernel: Callable[..., None] = field(repr=False)
+    layer: WinogradLayer
+    scratch: Scratch
+    scratch_bytes: int
+
+    def bind(self) -> Array:
+        """The row of int64 with all addresses of data 0."""
+        layer, activation = self.layer, self.layer.ending.activation
+        output = OutputForm(layer.tile, layer.pool, int(layer.residual is not None))
+        numbers: dict[int, int | float] = {
+            slot.CODE: native.address(self.kernel, F32),
+            slot.INPUT: input_code(layer.tile, F32),
+            slot.INPUT_EDGE: input_edge_code(layer.tile, F32),
+            slot.OUTPUT: output.code(F32),
+            slot.OUTPUT_EDGE: output.edge_code(F32),
+            slot.FINISH: pass_code(activation, F32) if activation is not None else 0,
+            **_sizes(layer),
+            **_cuts(layer, self.scratch),
+            **_weight_steps(layer),
+        }
+        kinds = (layer.panels.vectors, layer.panels.last)
+        for i, (v, n) in enumerate((v, n) for v in kinds for n in layer.groups.sizes):
+            numbers[slot.CODES + i] = tile_address(TileShape(n, 1, v, lanes(), lanes()))
+        row = np.zeros(slot.ROW, np.int64)
+        for place, value in numbers.items():
+            row[place] = np.float64(value).view(np.int64) if isinstance(value, float) else value
+        return row
+
+
+def winograd(
+    x: Blocked,
+    y: Blocked,
+    geometry: ConvGeometry,
+    tile: int,
+    weights: Array,
+    bias: Array | None = None,
+    residual: Blocked | None = None,
+    ending: Epilogue = NOTHING,
+    pool: PoolWindow | None = None,
+    parts: int = 1,
+    form: Form | None = None,
+) -> list[Launch] | None:
+    """y = pool(activation(conv(x, weights) + bias + residual)) by F(tile, 3), and the halo of y.
+
+    `weights` are float32 `[out_channels, in_channels, 3, 3]`; `parts` is the most threads that
+    will run it. In the form "fused" each part takes blocks of tiles through the whole algorithm;
+    in "phased" all tiles are transformed, then multiplied, then transformed back, so that the
+    weights are read once; None leaves it to the cost model. The halo of x may be of any size.
+    None is the answer where no kernel does it: the blocks are not one vector, or the pool is not
+    one of 2x2 with stride 2 and no padding after a clamp.
+    """
+    kind = _pool_kind(pool, geometry, ending)
+    blocked = (x, y) if residual is None else (x, y, residual)
+    if kind is None or any(v.storage.block != lanes() for v in blocked):
+        return None
+    form = form or predicted(geometry, tile, x.storage.images, parts).form
+    held = residual.storage if residual is not None else None
+    layer = WinogradLayer(geometry, tile, x.storage, y.storage, held, ending, kind, form)
+    scratch = Scratch.of(layer)
+    sources, offsets = _sources(layer, scratch, x, y, residual, weights, bias)
+    name = f"winograd{tile}"
+    kernels: tuple[tuple[str, Callable[..., None]], ...] = (
+        (f"{name}_input", slot.transform_inputs),
+        (f"{name}_products", slot.multiply_points),
+        (f"{name}_output", slot.transform_outputs),
     )
-    v, m = (-(-layer.points * point // 64) * 64 for point in (v_point, m_point))
-    return _Scratch(room, v_point, m_point, v, v + m)
+    count = 1
+    if form == "fused":
+        kernels, count = ((name, slot.fused),), parts
+    steps = (
+        WinogradStep(each, kernel, layer, scratch, scratch.each * count * F32.itemsize)
+        for each, kernel in kernels
+    )
+    return [*clear_halo(y), *(Launch(step, sources, slot.SCRATCH, offsets) for step in steps)]
 
 
-def _padded(bias: Array | None, count: int) -> Array:
-    filled = aligned(count, F32)
-    filled[:] = 0
-    if bias is not None:
-        filled[: bias.size] = bias
-    return filled
+def _pool_kind(pool: PoolWindow | None, geometry: ConvGeometry, ending: Epilogue) -> int | None:
+    """What the output transform does for this pool; None where it cannot."""
+    if pool is None:
+        return NO_POOL
+    window = (pool.kernel, pool.strides, pool.dilations, set(pool.pads))
+    inside = all(2 * size <= image for size, image in zip(pool.out, geometry.out, strict=True))
+    if window != ((2, 2), (2, 2), (1, 1), {0}) or not inside or ending.activation is not None:
+        return None
+    return MAX_POOL if pool.kind == slots.MAX else AVERAGE_POOL
 
 
-def packed_weights(weights: Array, tile: int, vectors: int, points_first: bool) -> Array:
+def _sources(
+    layer: WinogradLayer,
+    scratch: Scratch,
+    x: Blocked,
+    y: Blocked,
+    residual: Blocked | None,
+    weights: Array,
+    bias: Array | None,
+) -> tuple[dict[int, Source], dict[int, int]]:
+    """The sources of the addresses, and the bytes to add to them."""
+    channels = layer.geometry.out_channels
+    bias = np.zeros(channels, F32) if bias is None else bias
+    sources: dict[int, Source] = {
+        slot.X: x.source,
+        slot.Y: y.source,
+        slot.U: pack_points(weights, layer.tile, layer.panels, layer.form == "phased"),
+        slot.BIAS: pack_bias(bias, channels),
+        slot.SEGMENTS: np.arange(x.storage.blocks, dtype=np.int64) * (scratch.room * lanes()),
+    }
+    origins = {slot.X: x.storage.origin, slot.Y: y.storage.origin}
+    if residual is not None:
+        sources[slot.R] = residual.source
+        origins[slot.R] = residual.storage.origin
+    return sources, {place: origin * F32.itemsize for place, origin in origins.items()}
+
+
+def pack_points(weights: Array, tile: int, panels: Panels, points_first: bool) -> Array:
     """G w G^T of weights [O, C, 3, 3] as the register tile reads them, rounded once from float64.
 
     Flat: [panel][point][channel of x][channel of the panel], or [point][panel]... where
     `points_first`; channels are filled up to whole blocks with zeros.
     """
-    lane = lanes()
-    rows, depth = (-(-n // lane) * lane for n in weights.shape[:2])
-    width = vectors * lane
-    taps = np.zeros((KERNEL * KERNEL, depth, rows), np.float64)
-    taps[:, : weights.shape[1], : weights.shape[0]] = weights.reshape(
-        *weights.shape[:2], -1
-    ).transpose(2, 1, 0)
-    panels = [taps[:, :, i : i + width].reshape(len(taps), -1) for i in range(0, rows, width)]
+    rows, depth = panels.blocks * lanes(), -(-weights.shape[1] // lanes()) * lanes()
+    taps = np.zeros((KERNEL * KERNEL, depth, rows))
+    by_tap = weights.reshape(*weights.shape[:2], -1).transpose(2, 1, 0)
+    taps[:, : weights.shape[1], : weights.shape[0]] = by_tap
     matrix = weight_matrix(tile)
     packed = aligned(len(matrix) * depth * rows, F32)
-    if points_first:
-        np.matmul(
-            matrix,
-            np.concatenate(panels, 1),
-            out=packed.reshape(len(matrix), -1),
-            casting="same_kind",
-        )
-        return packed
-    start = 0
-    for panel in panels:
-        size = len(matrix) * panel.shape[1]
-        packed[start : start + size] = (matrix @ panel).reshape(-1)
-        start += size
+    by_point = packed.reshape(len(matrix), -1)
+    first = 0
+    for vectors in panels.each():
+        begin, end = first * lanes() * depth, (first + vectors) * lanes() * depth
+        panel = taps[:, :, first * lanes() : (first + vectors) * lanes()]
+        points = matrix @ panel.reshape(len(taps), -1)
+        if points_first:
+            by_point[:, begin:end] = points
+        else:
+            packed[begin * len(matrix) : end * len(matrix)] = points.reshape(-1)
+        first += vectors
     return packed
 
 
-def _numbers(layer: WinogradLayer, cut: Cut, scratch: _Scratch, form: Form) -> list[int | float]:
-    block = layer.x.storage.block
-    x, y = layer.x.storage, layer.y.storage
-    points_first = form == "phased"
-    pieces = [x.blocks * block * n * block for n in (cut.vectors, cut.last)]
-    everything = x.blocks * block * y.blocks * block
+def _sizes(layer: WinogradLayer) -> dict[int, int | float]:
+    x, y, r = layer.x, layer.y, layer.residual or layer.y
+    g, ending = layer.geometry, layer.ending
     top, left, bottom, right = x.halo
-    conv_height, conv_width = _conv_sizes(layer)
-    shape = OutputForm(layer.tile, layer.pool, int(layer.residual is not None))
-    finish = layer.ending.activation
-    found: dict[int, int | float] = {
+    reach = x.width + right + g.pads[1] - (layer.tile + KERNEL - 1)
+    return {
         slot.TILE: layer.tile,
         slot.STEP: layer.step,
-        slot.TILES: layer.tiles,
+        slot.POINTS: layer.points,
+        slot.TILES: layer.groups.total,
         slot.DOWN: layer.down,
         slot.ACROSS: layer.across,
-        slot.POINTS: layer.points,
         slot.IN_BLOCKS: x.blocks,
         slot.OUT_BLOCKS: y.blocks,
-        slot.HEIGHT_R: conv_height,
-        slot.WIDTH_R: conv_width,
-        slot.PAD_TOP: layer.pads[0],
-        slot.PAD_LEFT: layer.pads[1],
+        slot.X_IMAGE: x.image,
+        slot.X_PLANE: x.plane,
+        slot.X_LINE: x.line,
+        slot.Y_IMAGE: y.image,
+        slot.Y_PLANE: y.plane,
+        slot.Y_LINE: y.line,
+        slot.R_IMAGE: r.image,
+        slot.R_PLANE: r.plane,
+        slot.R_LINE: r.line,
+        slot.HEIGHT: y.height,
+        slot.WIDTH: y.width,
+        slot.HEIGHT_R: g.out[0],
+        slot.WIDTH_R: g.out[1],
+        slot.PAD_TOP: g.pads[0],
+        slot.PAD_LEFT: g.pads[1],
         slot.FIRST_ROW: -top,
         slot.END_ROW: x.height + bottom,
         slot.FIRST_COLUMN: -left,
         slot.END_COLUMN: x.width + right,
-        slot.INNER_FIRST: max(-(-(layer.pads[1] - left) // layer.tile), 0),
-        slot.INNER_END: max(
-            (x.width + right + layer.pads[1] - layer.tile - KERNEL + 1) // layer.tile + 1, 0
-        ),
-        slot.GROUPS: cut.groups,
-        slot.LEAST: cut.least,
-        slot.BLOCK_GROUPS: cut.block_groups,
-        slot.SCRATCH_EACH: scratch.each,
+        slot.INNER_FIRST: max(-(-(g.pads[1] - left) // layer.tile), 0),
+        slot.INNER_END: max(reach // layer.tile + 1, 0),
+        slot.LOW: float(ending.low),
+        slot.HIGH: float(ending.high),
+        slot.ALPHA: float(ending.alpha),
+        slot.BETA: float(ending.beta),
+    }
+
+
+def _cuts(layer: WinogradLayer, scratch: Scratch) -> dict[int, int | float]:
+    return {
+        slot.GROUPS: layer.groups.count,
+        slot.GROUP_SIZE: layer.groups.size,
+        slot.GROUP_LONGER: layer.groups.longer,
+        slot.BLOCK_GROUPS: layer.block_groups,
         slot.ROOM: scratch.room,
         slot.V_POINT: scratch.v_point,
         slot.M_POINT: scratch.m_point,
-        slot.M_PLACE: scratch.v,
-        slot.PANELS: cut.panels,
-        slot.VECTORS: cut.vectors,
-        slot.PANEL_STEP: pieces[0] * (1 if points_first else layer.points),
-        slot.POINT_STEP: everything if points_first else pieces[0],
-        slot.LAST_POINT_STEP: everything if points_first else pieces[1],
-        slot.PIECE: pieces[0],
-        slot.LAST_PIECE: pieces[1],
-        slot.INPUT: input_code(layer.tile, F32),
-        slot.INPUT_EDGE: input_edge_code(layer.tile, F32),
-        slot.OUTPUT: shape.code(F32),
-        slot.OUTPUT_EDGE: shape.edge_code(F32),
-        slot.FINISH: pass_code(finish, F32) if finish is not None else 0,
-        slot.LOW: float(layer.ending.low),
-        slot.HIGH: float(layer.ending.high),
-        slot.ALPHA: float(layer.ending.alpha),
-        slot.BETA: float(layer.ending.beta),
+        slot.M_PLACE: scratch.m_place,
+        slot.SCRATCH_EACH: scratch.each,
+        slot.PANELS: layer.panels.count,
+        slot.VECTORS: layer.panels.vectors,
     }
-    sizes = [min(cut.least + more, most_rows(cut.vectors)) for more in (0, 1)]
-    for i, (vectors, size) in enumerate((v, s) for v in (cut.vectors, cut.last) for s in sizes):
-        found[slot.CODES + i] = tile_address(TileShape(size, 1, vectors, block, block))
-    return [found[i] for i in range(slot.TILE, slot.TILE + len(found))]
 
 
-def _conv_sizes(layer: WinogradLayer) -> tuple[int, int]:
-    """Height and width of y before the pool."""
-    if layer.residual is not None:
-        return layer.residual.storage.height, layer.residual.storage.width
-    y = layer.y.storage
-    if layer.pool == NO_POOL:
-        return y.height, y.width
-    return 2 * y.height, 2 * y.width
+def _weight_steps(layer: WinogradLayer) -> dict[int, int | float]:
+    """How U is gone through: see `pack_points`."""
+    block = layer.x.blocks * lanes() * lanes()  # of one point, for one block of channels of y
+    piece, last = layer.panels.vectors * block, layer.panels.last * block
+    if layer.form == "phased":
+        steps = (piece, layer.y.blocks * block, layer.y.blocks * block)
+    else:
+        steps = (piece * layer.points, piece, last)
+    return {
+        slot.PANEL_STEP: steps[0],
+        slot.POINT_STEP: steps[1],
+        slot.LAST_POINT_STEP: steps[2],
+        slot.PIECE: piece,
+        slot.LAST_PIECE: last,
+    }

@@ -10,60 +10,34 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from irconv.backends.numba_cpu.blocked.launches import IMAGE, LINE, PLANE
 from irconv.backends.numba_cpu.jit import compiled_part
 from irconv.backends.numba_cpu.pointers import at, call, double_bits, lanes, number, pointer
 from irconv.backends.numba_cpu.work import blocks, share
 
-# The row: code, addresses, the sizes of y, the strides of y, x and r, then what follows.
-Y, X, R, U, BIAS, SEGMENTS, SCRATCH, SIZES = range(1, 9)
-HEIGHT, WIDTH = SIZES + 2, SIZES + 3
-STRIDES_Y, STRIDES_X, STRIDES_R = (SIZES + 5 + 3 * i for i in range(3))
+# The row of each kernel: addresses, then numbers.
+# fmt: off
 (
-    TILE,
-    STEP,  # pixels of y from one tile to the next
-    TILES,
-    DOWN,
-    ACROSS,
-    POINTS,
-    IN_BLOCKS,
-    OUT_BLOCKS,
-    HEIGHT_R,  # sizes of r, and of y before the pool
-    WIDTH_R,
-    PAD_TOP,
-    PAD_LEFT,
-    FIRST_ROW,  # the rows and columns of x that are stored
-    END_ROW,
-    FIRST_COLUMN,
-    END_COLUMN,
-    INNER_FIRST,  # the tiles of a line all of whose columns are stored
-    INNER_END,
-    GROUPS,
-    LEAST,  # tiles of the smaller groups
-    BLOCK_GROUPS,  # groups of one block of tiles of the fused form
-    SCRATCH_EACH,
-    ROOM,  # tiles of a line of V and of M
-    V_POINT,
-    M_POINT,
-    M_PLACE,
-    PANELS,
-    VECTORS,
-    PANEL_STEP,  # of U, from one panel to the next, and from point to point
-    POINT_STEP,
-    LAST_POINT_STEP,
-    PIECE,  # of U: the weights of one point and panel
-    LAST_PIECE,
-    INPUT,
-    INPUT_EDGE,
-    OUTPUT,
-    OUTPUT_EDGE,
-    FINISH,
-    LOW,
-    HIGH,
-    ALPHA,
-    BETA,
-    CODES,  # of tiles of a whole panel: the smaller group, the larger; then of the last panel
-) = range(SIZES + 14, SIZES + 14 + 43)
+    CODE, X, Y, R, U, BIAS, SEGMENTS, SCRATCH,
+    TILE, STEP, POINTS,                     # pixels of a tile before and after the pool
+    TILES, DOWN, ACROSS,                    # of all images; lines of an image, tiles of a line
+    IN_BLOCKS, OUT_BLOCKS,                  # of channels
+    X_IMAGE, X_PLANE, X_LINE, Y_IMAGE, Y_PLANE, Y_LINE, R_IMAGE, R_PLANE, R_LINE,
+    HEIGHT, WIDTH, HEIGHT_R, WIDTH_R,       # of y; before the pool
+    PAD_TOP, PAD_LEFT,
+    FIRST_ROW, END_ROW, FIRST_COLUMN, END_COLUMN,   # of x, as it is stored
+    INNER_FIRST, INNER_END,                 # the tiles of a line all of whose columns are stored
+    GROUPS, GROUP_SIZE, GROUP_LONGER,       # groups of tiles; see `tiling.Pieces`
+    BLOCK_GROUPS,                           # of a block of tiles of the fused form
+    ROOM, V_POINT, M_POINT, M_PLACE, SCRATCH_EACH,  # see `winograd.Scratch`
+    PANELS, VECTORS,                        # of channels of y, blocks of a panel
+    PANEL_STEP, POINT_STEP, LAST_POINT_STEP,        # of U, from one to the next
+    PIECE, LAST_PIECE,                      # of U: the weights of one point and panel
+    INPUT, INPUT_EDGE, OUTPUT, OUTPUT_EDGE,         # transforms
+    LOW, HIGH, FINISH, ALPHA, BETA,         # the epilogue; see `slots`
+    CODES,                                  # of four tiles: [last panel or not][shorter group]
+) = range(63)
+ROW = CODES + 4
+# fmt: on
 
 
 @compiled_part
@@ -73,14 +47,14 @@ def _clipped(value: Any, low: Any, high: Any) -> Any:
 
 @compiled_part
 def _group_start(step: Any, group: Any) -> Any:
-    return step[TILES] * group // step[GROUPS]
+    return group * (step[GROUP_SIZE] - 1) + min(group, step[GROUP_LONGER])
 
 
 @compiled_part
 def _input_tiles(step: Any, like: Any, block: Any, first: Any, end: Any, target: Any) -> None:
     """B^T d B of the tiles first .. end of one block of channels, a vector each at `target`."""
     tile, width, across = step[TILE], lanes(like), step[ACROSS]
-    x, line = at(pointer(step[X], like), block * step[STRIDES_X + PLANE]), step[STRIDES_X + LINE]
+    x, line = at(pointer(step[X], like), block * step[X_PLANE]), step[X_LINE]
     t = first
     while t < end:
         above = t // across
@@ -88,7 +62,7 @@ def _input_tiles(step: Any, like: Any, block: Any, first: Any, end: Any, target:
         left = t - above * across
         right = min(across, left + end - t)
         row = (above - image * step[DOWN]) * tile - step[PAD_TOP]
-        place = at(x, image * step[STRIDES_X + IMAGE] + row * line - step[PAD_LEFT] * width)
+        place = at(x, image * step[X_IMAGE] + row * line - step[PAD_LEFT] * width)
         to = at(target, (t - first - left) * width)
         inner = _clipped(step[INNER_FIRST], left, right)
         outer = _clipped(step[INNER_END], inner, right)
@@ -123,11 +97,11 @@ def _input_tiles(step: Any, like: Any, block: Any, first: Any, end: Any, target:
 def _output_tiles(step: Any, like: Any, block: Any, first: Any, end: Any, source: Any) -> None:
     """What follows the products of tiles first .. end of one block of channels, to y."""
     tile, jump, width, across = step[TILE], step[STEP], lanes(like), step[ACROSS]
-    y = at(pointer(step[Y], like), block * step[STRIDES_Y + PLANE])
-    r = at(pointer(step[R], like), block * step[STRIDES_R + PLANE])
+    y = at(pointer(step[Y], like), block * step[Y_PLANE])
+    r = at(pointer(step[R], like), block * step[R_PLANE])
     bias = at(pointer(step[BIAS], like), block * width)
     low, high = number(double_bits(step[LOW]), like), number(double_bits(step[HIGH]), like)
-    line, line_r = step[STRIDES_Y + LINE], step[STRIDES_R + LINE]
+    line, line_r = step[Y_LINE], step[R_LINE]
     t = first
     while t < end:
         above = t // across
@@ -135,8 +109,8 @@ def _output_tiles(step: Any, like: Any, block: Any, first: Any, end: Any, source
         left = t - above * across
         right = min(across, left + end - t)
         down = above - image * step[DOWN]
-        place = at(y, image * step[STRIDES_Y + IMAGE] + down * jump * line)
-        place_r = at(r, image * step[STRIDES_R + IMAGE] + down * tile * line_r)
+        place = at(y, image * step[Y_IMAGE] + down * jump * line)
+        place_r = at(r, image * step[R_IMAGE] + down * tile * line_r)
         start = at(source, (t - first - left) * width)
         rows_r, rows = step[HEIGHT_R] - down * tile, min(step[HEIGHT] - down * jump, jump)
         inner = _clipped(step[WIDTH_R] // tile, left, right) if rows_r >= tile else left
@@ -196,14 +170,13 @@ def _multiply(
     u = at(u, point * (step[LAST_POINT_STEP] if last else step[POINT_STEP]))
     codes = at(step, CODES + 2 if last else CODES)
     none, low, high = pointer(0, like), number(-inf, like), number(inf, like)
-    begin = _group_start(step, first)
     depth = step[IN_BLOCKS] * (width * width)
+    begin = _group_start(step, first)
     for group in range(first, end):
         start = _group_start(step, group)
-        larger = _group_start(step, group + 1) - start - step[LEAST]
         place, done = (start - begin) * width, (group - first) * depth
         call(
-            codes[larger],
+            codes[0 if group < step[GROUP_LONGER] else 1],
             at(v, place),
             0,
             pointer(step[SEGMENTS], step),
