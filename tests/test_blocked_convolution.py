@@ -202,14 +202,6 @@ def test_a_halo_that_is_too_small_is_refused() -> None:
         assert (convolution(x.blocked, y.blocked, case.geometry, w) is not None) == fits
 
 
-def test_groups_of_parts_of_blocks_are_refused() -> None:
-    case = Case(2 * L, L, (4, 4), group=2)
-    x = operand(integers((1, 2 * L, 4, 4), 0), L, (0, 0, 0, 0))
-    y = result((1, L, 4, 4), L, (0, 0, 0, 0))
-    w = integers(case.geometry.weights_shape, 1)
-    assert convolution(x.blocked, y.blocked, case.geometry, w) is None
-
-
 def test_a_nan_stays() -> None:
     x = np.ones((1, L, 5, 20), np.float32)
     x[0, 0, 2, 3] = np.nan

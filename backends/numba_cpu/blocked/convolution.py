@@ -10,12 +10,18 @@ import numpy as np
 from irconv.backends.numba_cpu import native
 from irconv.backends.numba_cpu.activations import pass_code
 from irconv.backends.numba_cpu.blocked import convolve as slot
+from irconv.backends.numba_cpu.blocked.grouped import grouped_convolution
 from irconv.backends.numba_cpu.blocked.halo import clear_halo
 from irconv.backends.numba_cpu.blocked.launches import F32, Blocked
 from irconv.backends.numba_cpu.blocked.storage import Storage
 from irconv.backends.numba_cpu.blocked.tile import TileShape, lanes, most_rows, tile_address
 from irconv.backends.numba_cpu.blocked.tiling import Panels, Pieces, Rectangle, Tiling
-from irconv.backends.numba_cpu.blocked.weights import pack_bias, pack_weights, segments
+from irconv.backends.numba_cpu.blocked.weights import (
+    in_stored_order,
+    pack_bias,
+    pack_weights,
+    segments,
+)
 from irconv.backends.numba_cpu.launch import Launch, Source
 from irconv.backends.numba_cpu.step import NOTHING, Epilogue
 from irconv.geometry import ConvGeometry, Ints
@@ -74,20 +80,21 @@ class Layer:
         return -(-channels // self.x.block) * self.x.block * self.geometry.taps
 
     def is_possible(self) -> bool:
-        """Whether the kernel runs it: the halo holds all padding, groups are whole blocks."""
-        g = self.geometry
-        values = [self.y, *([self.residual] if self.residual is not None else [])]
+        """Whether a kernel runs it: the halo holds all padding, blocks are whole vectors."""
+        written = [self.y, *([self.residual] if self.residual is not None else [])]
         return (
-            all(v.block == lanes() for v in values)
+            all(v.block == lanes() and v.order is None for v in written)
             and all(n <= h for n, h in zip(self._reach(), self.x.halo, strict=True))
-            and (
-                g.group == 1
-                or (
-                    g.in_channels // g.group % self.x.block == 0
-                    and g.out_channels // g.group % lanes() == 0
-                )
-            )
+            and (self.geometry.group == 1 or self.x.block == lanes())
         )
+
+    def has_whole_groups(self) -> bool:
+        """Whether the groups are blocks of channels, which lie in their order."""
+        g = self.geometry
+        if g.group == 1:
+            return True
+        sizes = (g.in_channels // g.group, g.out_channels // g.group)
+        return self.x.order is None and not any(size % lanes() for size in sizes)
 
     def _reach(self) -> tuple[int, ...]:
         """How many pixels above, left, below and right of the image are read."""
@@ -104,7 +111,7 @@ class Layer:
         blocks = -(-(self.geometry.out_channels // self.geometry.group) // lanes())
         panels = Panels.of(blocks, height * width)
         rows = most_rows(panels.vectors)
-        if self._is_flat():
+        if self.is_flat():
             tiles = -(-height * width // rows)
             repeats = self.x.images * self.geometry.group * panels.count
             each = max(min(_FLAT_TILES, tiles * repeats // (4 * parts)), 1)
@@ -121,13 +128,13 @@ class Layer:
         panel_bytes = self.depth * panels.vectors * lanes() * F32.itemsize
         room = max(_CACHE - panel_bytes, _LEAST_BAND) - lead
         bands = -(-units.count // max(room // input_bytes, 1)) if panels.count > 1 else 1
-        return Tiling(units, width, self._is_flat(), -(-units.count // bands), panels, self.depth)
+        return Tiling(units, width, self.is_flat(), -(-units.count // bands), panels, self.depth)
 
     def _line_bytes(self) -> int:
         channels = self.geometry.in_channels // self.geometry.group
         return -(-channels // self.x.block) * self.x.line * F32.itemsize
 
-    def _is_flat(self) -> bool:
+    def is_flat(self) -> bool:
         """Whether an image may be read and written as one long line."""
         g = self.geometry
         values = [self.x, self.y, *([self.residual] if self.residual is not None else [])]
@@ -151,8 +158,9 @@ def convolution(
     """y = activation(conv(x, weights) + bias + residual), and the halo of y.
 
     `weights` are float32 `[out_channels, in_channels / group, *kernel]`, of one or two axes;
-    `parts` is the most threads that will run it. None where no kernel does: the halo of x must hold
-    the padding, y and the residual have blocks of one vector, and groups are whole blocks.
+    `parts` is the most threads that will run it. The channels of x may have any order. None where
+    no kernel does: the halo of x must hold the padding, y and the residual have blocks of one
+    vector and their channels in order.
     """
     geometry = of_two_axes(geometry)
     layer = Layer(
@@ -160,8 +168,13 @@ def convolution(
     )
     if not layer.is_possible():
         return None
+    if not layer.has_whole_groups():
+        flat = layer.is_flat()
+        return grouped_convolution(
+            x, y, geometry, weights, bias, residual, ending, parts, flat=flat
+        )
     tiling = layer.tiling(parts)
-    shaped = weights.reshape(geometry.weights_shape)
+    shaped = in_stored_order(weights.reshape(geometry.weights_shape), x.storage)
     table, run = segments(x.storage, geometry)
     sources: dict[int, Source] = {
         slot.X: x.source,

@@ -13,7 +13,8 @@ class Storage:
 
     Element (n, c, h, w) is at `origin + n * image + c // block * plane + h * line + w * block +
     c % block`. A value may be part of a larger one (an operand of a concatenation): then `image`
-    is the larger one's and `origin` holds the place of its first block.
+    is the larger one's and `origin` holds the place of its first block. Where `order` is given,
+    channel c stands where by this rule channel order[c] would.
     """
 
     images: int
@@ -26,11 +27,17 @@ class Storage:
     plane: int
     line: int
     origin: int
+    order: tuple[int, ...] | None = None
 
     @property
     def blocks(self) -> int:
         """Blocks of channels."""
         return -(-self.channels // self.block)
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """For each channel its place among the stored ones."""
+        return tuple(range(self.channels)) if self.order is None else self.order
 
     def within(self, whole: Storage, channel: int) -> Storage:
         """This value as channels `channel`, ... of a larger one whose planes are as large."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -141,18 +142,23 @@ class Tiling:
         ]
 
     def shares(self, repeats: int, most: int) -> Array:
-        """[most * (most + 3) / 2] int64: for 1, 2, ... `most` parts where each part's items begin.
+        """`shares` of the items of one image and group, in order of work."""
+        return shares(self._costs, repeats, most)
 
-        Items are numbered in order of work, over `repeats` images and groups; the boundaries of
-        `p` parts are the p + 1 numbers from place (p - 1) * (p + 2) / 2 on.
-        """
-        one = np.array([0, *accumulate(self._costs)], np.int64)
-        items, total = len(self._costs), int(one[-1])
-        cuts: list[int] = []
-        for parts in range(1, most + 1):
-            wanted = [repeats * total * part / parts for part in range(parts + 1)]
-            for goal in wanted:
-                repeat = min(int(goal // total), repeats - 1)
-                place = int(np.abs(one - (goal - repeat * total)).argmin())
-                cuts.append(repeat * items + place)
-        return np.array(cuts, np.int64)
+
+def shares(costs: Sequence[int], repeats: int, most: int) -> Array:
+    """[most * (most + 3) / 2] int64: for 1, 2, ... `most` parts where each part's items begin.
+
+    Items are numbered in order of work, `repeats` times as many as there are costs; the boundaries
+    of `p` parts are the p + 1 numbers from place (p - 1) * (p + 2) / 2 on.
+    """
+    one = np.array([0, *accumulate(costs)], np.int64)
+    items, total = len(costs), int(one[-1])
+    cuts: list[int] = []
+    for parts in range(1, most + 1):
+        wanted = [repeats * total * part / parts for part in range(parts + 1)]
+        for goal in wanted:
+            repeat = min(int(goal // total), repeats - 1)
+            place = int(np.abs(one - (goal - repeat * total)).argmin())
+            cuts.append(repeat * items + place)
+    return np.array(cuts, np.int64)

@@ -12,6 +12,15 @@ from irconv.geometry import ConvGeometry
 from irconv.types import Array
 
 
+def in_stored_order(weights: Array, x: Storage) -> Array:
+    """`[out, channels of x, ...]` with the channels as they are stored; without groups."""
+    if x.order is None:
+        return weights
+    stored = np.empty_like(weights)
+    stored[:, list(x.order)] = weights
+    return stored
+
+
 def pack_weights(weights: Array, group: int, block: int, panels: Panels) -> Array:
     """[out, in / group, kh, kw] as [group][panel][block of in][kh][kw][block][vectors * lanes].
 
