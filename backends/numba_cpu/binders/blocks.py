@@ -12,13 +12,14 @@ from irconv.backends.numba_cpu.binders.convolution import pool_window
 from irconv.backends.numba_cpu.binders.epilogue import epilogue
 from irconv.backends.numba_cpu.binders.kind import operand, shape_of, source
 from irconv.backends.numba_cpu.blocked.convolution import convolution
+from irconv.backends.numba_cpu.blocked.copy import copy
 from irconv.backends.numba_cpu.blocked.halo import clear_halo
 from irconv.backends.numba_cpu.blocked.launches import Blocked
 from irconv.backends.numba_cpu.blocked.pack import pack, unpack
 from irconv.backends.numba_cpu.blocked.pointwise import activate, binary, per_channel, scale_shift
 from irconv.backends.numba_cpu.blocked.pool import pool
+from irconv.backends.numba_cpu.blocked.winograd import winograd
 from irconv.backends.numba_cpu.launch import Launch
-from irconv.backends.numba_cpu.step import Epilogue
 from irconv.backends.numba_cpu.storages import Storages
 from irconv.channels import channel_vector
 from irconv.errors import BackendError, printable
@@ -31,6 +32,8 @@ from irconv.ops.fused import POOLS, Clamp, FusedConv
 from irconv.ops.layout import Pack, Unpack
 from irconv.ops.norm import BatchNormalization
 from irconv.ops.rearrange import Concat
+from irconv.ops.winograd import WinogradConv
+from irconv.types import Array
 
 # (node, number of threads, where values lie) -> its launches, or None where no kernel fits
 BlockBinder: TypeAlias = "Callable[[Node, int, Storages], list[Launch] | None]"
@@ -82,6 +85,29 @@ def bind_convolution(node: Node, threads: int, storages: Storages) -> list[Launc
     )
 
 
+def bind_winograd(node: Node, threads: int, storages: Storages) -> list[Launch] | None:
+    """WinogradConv."""
+    op = node.op
+    assert isinstance(op, WinogradConv)
+    x, weights, bias, residual = (node.operand(i) for i in range(4))
+    ending = epilogue(op.activation)
+    if x is None or weights is None or weights.array is None or ending is None:
+        return None
+    geometry = op.conv_geometry(x.tensor_type, weights.array.shape[0], op.group)
+    return winograd(
+        storages.blocked(x),
+        storages.blocked(node.result),
+        geometry,
+        op.tile,
+        weights.array,
+        bias.array if bias is not None else None,
+        storages.blocked(residual) if residual is not None else None,
+        ending,
+        pool_window(op.pool, geometry.out) if op.pool is not None else None,
+        threads,
+    )
+
+
 def bind_pool(node: Node, threads: int, storages: Storages) -> list[Launch]:
     """Max and average pools, global ones too."""
     x = operand(node, 0)
@@ -118,15 +144,20 @@ def _operand(value: Value, node: Node, storages: Storages) -> Blocked:
 def bind_batch_normalization(node: Node, threads: int, storages: Storages) -> list[Launch]:
     """BatchNormalization, as a scale and a shift of each channel."""
     assert isinstance(node.op, BatchNormalization)
-    scale, bias, mean, variance = (operand(node, i).array for i in range(1, 5))
-    assert scale is not None and bias is not None
-    assert mean is not None and variance is not None
-    factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + node.op.epsilon)
+    scale, bias, mean, variance = (_constant(node, i) for i in range(1, 5))
+    factor = scale / np.sqrt(variance + node.op.epsilon)
     shift = bias - mean * factor
     y = storages.blocked(node.result)
     x = storages.blocked(operand(node, 0))
     launches = scale_shift(y, x, factor.astype(np.float32), shift.astype(np.float32))
     return [*clear_halo(y), *launches]
+
+
+def _constant(node: Node, index: int) -> Array:
+    """A constant operand, in float64."""
+    array = operand(node, index).array
+    assert array is not None
+    return array.astype(np.float64)
 
 
 def bind_concat(node: Node, threads: int, storages: Storages) -> list[Launch]:
@@ -145,7 +176,7 @@ def bind_concat(node: Node, threads: int, storages: Storages) -> list[Launch]:
         first += held.channels
         if part != held or not storages.share(value, node.result):
             y = Blocked(node.result, part)
-            launches += [*clear_halo(y), *activate(y, storages.blocked(value), Epilogue())]
+            launches += [*clear_halo(y), *copy(y, storages.blocked(value))]
     return launches
 
 
@@ -154,6 +185,7 @@ BINDERS: dict[type[Op], BlockBinder] = {
     Unpack: bind_unpack,
     Conv: bind_convolution,
     FusedConv: bind_convolution,
+    WinogradConv: bind_winograd,
     **dict.fromkeys(POOLS, bind_pool),
     **dict.fromkeys((*ACTIVATIONS, Clamp), bind_activation),
     Add: bind_binary,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -34,7 +35,9 @@ def clear_halo(y: Blocked) -> list[Launch]:
     # The zero is a number of the row: of one that it knows, LLVM makes calls of memset, which
     # cost more than the few vectors of a gap.
     numbers = (before, (left + right) * block, after, 0.0)
-    return [blocked_launch("clear_halo", _kernel(block), [y], (), numbers)]
+    launch = blocked_launch("clear_halo", _kernel(block), [y], (), numbers)
+    # what makes y comes next, and writes inside of the halo only
+    return [replace(launch, joins=False)]
 
 
 @cache
