@@ -61,7 +61,8 @@ class OpenVino:
         return [np.asarray(found[out]) for out in self._outputs]
 
 
-PEERS: dict[str, Callable[[Path, int], Peer]] = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
+OPENVINO = "openvino"  # optional: found by its name, never imported by a statement
+PEERS: dict[str, Callable[[Path, int], Peer]] = {"onnxruntime": OnnxRuntime, OPENVINO: OpenVino}
 
 
 def installed_peers() -> tuple[str, ...]:
@@ -71,9 +72,9 @@ def installed_peers() -> tuple[str, ...]:
 
 def load_openvino() -> Any:
     """OpenVINO with its CPU plugin; raises BackendError where it is not installed."""
-    if "openvino" not in installed_peers():
+    if OPENVINO not in installed_peers():
         raise BackendError("openvino is not installed", hint="pip install openvino")
-    openvino = importlib.import_module("openvino")
+    openvino: Any = importlib.import_module(OPENVINO)
     openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
     return openvino
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from irconv import __version__
+from irconv.backend import find_backend
 from irconv.bench.campaign import Request, expanded, peaks, run_campaign
 from irconv.bench.rows import Comparison, Results
 from irconv.commands import console
@@ -79,6 +80,7 @@ def bench(
     All engines take turns in one process, with a pause and an untimed run at each turn, on fresh
     random inputs. Memory is what a fresh process holds above its imports while it runs.
     """
+    find_backend(backend)
     named = [*(models or ()), *(["light:all"] if light else [])]
     request = Request(
         expanded(named),

@@ -1,0 +1,257 @@
+"""Layers: our steps and onnxruntime's kernels, each with the nodes that it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import irconv as ic
+from irconv.backend import find_backend
+from irconv.bench.layers import LAYOUT, OurStep, matched, originals, our_steps, peer_steps
+from irconv.bench.ort_profile import (
+    FileNode,
+    PeerStep,
+    attribute,
+    middle_mean,
+    timed_events,
+)
+from irconv.bench.rows import Layer
+from irconv.bench.source import read_source
+from irconv.graph import Graph
+from irconv.profiling import MeasuresPeak, Profiled
+from irconv.report import NodeReport
+
+# -- onnxruntime's events --------------------------------------------------------------------------
+
+
+def nodes(*lines: str) -> list[FileNode]:
+    """`name: Op source source`, one a line."""
+    found = []
+    for line in lines:
+        name, _, rest = line.partition(": ")
+        op, *sources = rest.split()
+        found.append(FileNode(name, op, tuple(sources)))
+    return found
+
+
+def covered(file: Sequence[FileNode], *events: tuple[str, str]) -> list[set[str]]:
+    steps = attribute(file, [(f"{name}_kernel_time", op, 1.0) for name, op in events])
+    return [set(step.nodes) for step in steps]
+
+
+RESIDUAL = nodes(
+    "c1: Conv", "b1: BatchNormalization c1", "r1: Relu b1",
+    "c2: Conv r1", "b2: BatchNormalization c2",
+    "c3: Conv r1", "b3: BatchNormalization c3",
+    "s: Sum b2 b3", "r2: Relu s", "p: MaxPool r2", "c4: Conv r2", "r4: Relu c4",
+)  # fmt: skip
+
+
+def test_what_is_fused_belongs_to_the_kernel_that_is_named_after_a_part_of_it() -> None:
+    # as onnxruntime names them: a fused kernel by its last node, a sum goes into the later one
+    events = (
+        ("r1_nchwc", "Conv"),
+        ("b3_nchwc", "Conv"),
+        ("b2_nchwc", "Conv"),
+        ("ReorderOutput_token_7", "ReorderOutput"),
+        ("p_nchwc", "MaxPool"),
+        ("r4_nchwc_token_3", "Conv"),
+    )
+    assert covered(RESIDUAL, *events) == [
+        {"c1", "b1", "r1"},
+        {"c3", "b3"},
+        {"c2", "b2", "s", "r2"},
+        set(),
+        {"p"},
+        {"c4", "r4"},
+    ]
+
+
+def test_a_fused_kernel_may_be_named_after_its_first_node() -> None:
+    events = (("c1", "FusedConv"), ("c2", "Conv"), ("c3", "Conv"), ("s", "Sum"), ("r2", "Relu"))
+    rest = (("p", "MaxPool"), ("fused c4", "FusedConv"))
+    assert covered(RESIDUAL, *events, *rest) == [
+        *({"c1", "b1", "r1"}, {"c2", "b2"}, {"c3", "b3"}, {"s"}, {"r2"}, {"p"}, {"c4", "r4"}),
+    ]
+
+
+def test_a_batch_norm_that_became_a_convolution_stands_alone() -> None:
+    file = nodes("p: MaxPool", "b: BatchNormalization p", "u: Unsqueeze", "m: Mul b u", "a: Add m")
+    events = (("p_nchwc", "MaxPool"), ("b_bn_nchwc", "Conv"), ("m_mul_nchwc", "Conv"), ("a", "Add"))
+    assert covered(file, *events) == [{"p"}, {"b"}, {"m"}, {"a"}]
+
+
+def test_padding_goes_into_the_convolution_after_it() -> None:
+    file = nodes("r: Relu", "pad: Pad r", "c: Conv pad", "s: Softmax c")
+    assert covered(file, ("r", "Relu"), ("c_nchwc", "Conv"), ("s", "Softmax")) == [
+        {"r"},
+        {"pad", "c"},
+        {"s"},
+    ]
+
+
+def test_names_that_look_like_ours_are_taken_as_they_are() -> None:
+    file = nodes("x_nchwc: Relu", "x: Conv x_nchwc", "y\nz: Relu x")
+    assert covered(file, ("x_nchwc", "Relu"), ("x", "Conv"), ("y\nz", "Relu")) == [
+        {"x_nchwc"},
+        {"x"},
+        {"y\nz"},
+    ]
+
+
+def test_the_first_runs_do_not_count() -> None:
+    def event(name: str, micro: int, cat: str = "Node") -> dict[str, object]:
+        return {"cat": cat, "name": name, "dur": micro, "args": {"op_name": "Conv"}}
+
+    runs = [[event("a_kernel_time", d), event("b_kernel_time", 7)] for d in (900, 1, 3, 8)]
+    other = [event("model_run", 5, "Session"), event("a_fence_before", 1)]
+    found = timed_events([*other, *(e for run in runs for e in run)], 3)
+    assert [(n, op, pytest.approx(s)) for n, op, s in found] == [
+        ("a_kernel_time", "Conv", 3e-6),
+        ("b_kernel_time", "Conv", 7e-6),
+    ]
+
+
+def test_the_mean_of_the_middle_half() -> None:
+    assert middle_mean([5.0]) == 5.0
+    assert middle_mean([1.0, 2.0, 900.0]) == 2.0
+    assert middle_mean([100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.0]) == 3.5
+
+
+# -- matching --------------------------------------------------------------------------------------
+
+
+def step(name: str, names: str, seconds: float, reason: str = "", op: str = "FusedConv") -> OurStep:
+    report = NodeReport(name, op, f"k_{name}", 0, 0, 0)
+    return OurStep(report, frozenset(names.split()), seconds, reason)
+
+
+def chain() -> Graph:
+    b = ic.Builder("net")
+    x = b.input("x", (1, 3, 8, 8))
+    c = b.conv(x, 4, kernel=3, pads="same")
+    b.output(b.max_pool(b.relu(c), 2))
+    return b.build()
+
+
+def test_a_layer_is_what_computes_the_same_nodes_on_both_sides() -> None:
+    graph = chain()
+    ours = [step("max_pool1", "conv1 relu1 max_pool1", 3.0, "too small")]
+    theirs = [
+        PeerStep("Conv", frozenset({"conv1", "relu1"}), 1.0),
+        PeerStep("ReorderOutput", frozenset(), 0.25),
+        PeerStep("MaxPool", frozenset({"max_pool1"}), 1.5),
+    ]
+    layer, added = matched(graph, ours, theirs)
+    macs = 4 * 8 * 8 * 3 * 3 * 3
+    assert layer == Layer(
+        "max_pool1", "FusedConv", "k_max_pool1", 3, 2 * macs, 3.0, 2.5, "too small"
+    )
+    assert layer.is_slower
+    assert layer.ratio == pytest.approx(2.5 / 3)
+    assert layer.gflops == pytest.approx(2 * macs / 3e9)
+    assert (added.name, added.op, added.seconds, added.peer_seconds) == (
+        LAYOUT,
+        "ReorderOutput",
+        None,
+        0.25,
+    )
+    assert not added.is_slower
+
+
+def test_what_we_split_is_added_up_and_named_after_the_longest() -> None:
+    ours = [
+        step("conv1", "conv1", 1.0, op="Conv"),
+        step("relu1", "relu1", 2.0, "why", op="Relu"),
+        step("max_pool1", "max_pool1", 0.5, op="MaxPool"),
+    ]
+    theirs = [PeerStep("Conv", frozenset({"conv1", "relu1"}), 4.0)]
+    first, second = matched(chain(), ours, theirs)
+    assert (first.name, first.op, first.seconds, first.peer_seconds) == (
+        "relu1",
+        "Conv+Relu",
+        3.0,
+        4.0,
+    )
+    assert (first.kernel, first.reason) == ("k_conv1+k_relu1", "why")
+    assert (second.name, second.peer_seconds, second.ratio) == ("max_pool1", None, None)
+
+
+def test_a_view_of_ours_has_no_line_where_nobody_spends_time_on_it() -> None:
+    ours = [step("conv1", "conv1", 1.0), step("relu1", "relu1", 0.0)]
+    assert [x.name for x in matched(chain(), ours, [])] == ["conv1"]
+
+
+def test_lowered_nodes_know_what_they_are_made_of() -> None:
+    found = originals(chain(), "canonicalize,fold,fuse")
+    assert found == {"max_pool1": frozenset({"conv1", "relu1", "max_pool1"})}
+    assert set().union(*originals(chain(), "im2col").values()) == {"conv1", "relu1", "max_pool1"}
+    assert originals(chain(), "")["relu1"] == {"relu1"}
+
+
+# -- both for real ---------------------------------------------------------------------------------
+
+
+def test_every_node_of_a_network_is_in_a_layer_of_both(tmp_path: Path) -> None:
+    source = read_source("zoo:lenet5", "zoo:lenet5", 0, 2, tmp_path)
+    executable = ic.compile(source.graph, threads=2)
+    image = np.random.default_rng(0).standard_normal((2, 1, 28, 28)).astype(np.float32)
+    ours = our_steps(executable, source.graph, {"image": image}, 3)
+    theirs = peer_steps(source, 1, 3, 0)
+    assert ours is not None
+    names = {n.name for n in source.graph}
+    assert set().union(*(s.nodes for s in ours)) == names
+    assert set().union(*(t.nodes for t in theirs)) == names
+    layers = matched(source.graph, ours, theirs)
+    compared = [x for x in layers if x.seconds and x.peer_seconds is not None]
+    assert len(compared) >= 4
+    assert sum(x.nodes for x in layers) == len(names)
+    total = sum(s.seconds for s in ours)
+    assert sum(x.seconds or 0.0 for x in layers) == pytest.approx(total)
+
+
+def test_a_backend_without_a_profile_has_no_steps() -> None:
+    graph = chain()
+    executable = ic.compile(graph, backend="interpret")
+    x = np.ones((1, 3, 8, 8), np.float32)
+    assert our_steps(executable, graph, {"x": x}, 1) is None
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_profile_of_a_program_names_the_nodes_of_its_report(threads: int) -> None:
+    b = ic.Builder("net")
+    x = b.input("x", (1, 3, 8, 8))
+    y = b.softmax(b.relu(b.conv(x, 4, kernel=3)))
+    b.output(b.reshape(y, (1, -1)))
+    executable = ic.compile(b.build(), threads=threads, pipeline="")
+    program = executable.prepare({})
+    assert isinstance(program, Profiled)
+    given = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    before = executable(given)
+    steps = program.profile([given], 3)
+    assert all(s.seconds >= 0 and s.line for s in steps)
+    working = {n.node for n in program.report.nodes if n.kernel != "view"}
+    assert {s.node for s in steps} == working
+    assert np.array_equal(before[0], executable(given)[0])
+
+
+def test_a_node_that_runs_in_python_is_timed_too() -> None:
+    text = """graph @g(%x: f32[2, 5]) -> (%c: f32[5, 2]) {
+      %a = Relu(%x) : f32[2, 5]
+      %b = onnx.Einsum(%a) {opset = 12, equation = "ij->ji"} : f32[5, 2]
+      %c = Relu(%b) : f32[5, 2]
+    }"""
+    program = ic.compile(ic.parse(text), pipeline="").prepare({})
+    assert isinstance(program, Profiled)
+    assert [n.op for n in program.report.fallbacks] == ["onnx.Einsum"]
+    steps = program.profile([np.ones((2, 5), np.float32)], 2)
+    assert [s.node for s in steps] == ["a", "b", "c"]
+    assert all(s.seconds > 0 for s in steps)
+
+
+def test_the_peak_is_a_method_of_the_backend() -> None:
+    assert isinstance(find_backend("numba_cpu"), MeasuresPeak)
+    assert not isinstance(find_backend("interpret"), MeasuresPeak)
