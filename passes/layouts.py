@@ -26,7 +26,7 @@ from irconv.types import TensorType
 # a value and the size of its blocks: a plain value may be packed in two ways
 Key: TypeAlias = "tuple[str, int]"
 
-CONVOLUTIONS = (Conv, FusedConv)
+CONVOLUTIONS = (Conv, FusedConv)  # WinogradConv is a FusedConv
 ACTIVATIONS: tuple[type[Op], ...] = (
     act.Relu,
     Clamp,

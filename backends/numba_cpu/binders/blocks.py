@@ -15,6 +15,7 @@ from irconv.backends.numba_cpu.blocked.convolution import convolution
 from irconv.backends.numba_cpu.blocked.copy import copy
 from irconv.backends.numba_cpu.blocked.halo import clear_halo
 from irconv.backends.numba_cpu.blocked.launches import Blocked
+from irconv.backends.numba_cpu.blocked.lrn import lrn
 from irconv.backends.numba_cpu.blocked.pack import pack, unpack
 from irconv.backends.numba_cpu.blocked.pointwise import activate, binary, per_channel, scale_shift
 from irconv.backends.numba_cpu.blocked.pool import pool
@@ -30,7 +31,8 @@ from irconv.ops.conv import Conv
 from irconv.ops.elementwise import Add, Mul, Sum
 from irconv.ops.fused import POOLS, Clamp, FusedConv
 from irconv.ops.layout import Pack, Unpack
-from irconv.ops.norm import BatchNormalization
+from irconv.ops.norm import LRN, BatchNormalization
+from irconv.ops.preact import ScaleShift
 from irconv.ops.rearrange import Concat
 from irconv.ops.winograd import WinogradConv
 from irconv.types import Array
@@ -153,6 +155,26 @@ def bind_batch_normalization(node: Node, threads: int, storages: Storages) -> li
     return [*clear_halo(y), *launches]
 
 
+def bind_scale_shift(node: Node, threads: int, storages: Storages) -> list[Launch] | None:
+    """ScaleShift: clamped in the same pass, another activation in a second one."""
+    op = node.op
+    assert isinstance(op, ScaleShift)
+    scale, shift, ending = operand(node, 1).array, operand(node, 2).array, epilogue(op.activation)
+    if scale is None or shift is None or ending is None:
+        return None
+    x, y = storages.blocked(operand(node, 0)), storages.blocked(node.result)
+    launches = [*clear_halo(y), *scale_shift(y, x, scale, shift, ending.low, ending.high)]
+    return launches if ending.activation is None else [*launches, *activate(y, y, ending)]
+
+
+def bind_lrn(node: Node, threads: int, storages: Storages) -> list[Launch]:
+    """LRN."""
+    op, y = node.op, storages.blocked(node.result)
+    assert isinstance(op, LRN)
+    x = storages.blocked(operand(node, 0))
+    return [*clear_halo(y), *lrn(y, x, op.size, op.alpha, op.beta, op.bias)]
+
+
 def _constant(node: Node, index: int) -> Array:
     """A constant operand, in float64."""
     array = operand(node, index).array
@@ -192,5 +214,7 @@ BINDERS: dict[type[Op], BlockBinder] = {
     Sum: bind_binary,
     Mul: bind_binary,
     BatchNormalization: bind_batch_normalization,
+    ScaleShift: bind_scale_shift,
+    LRN: bind_lrn,
     Concat: bind_concat,
 }
