@@ -149,6 +149,35 @@ def test_random_groups(seed: int) -> None:
     check(case, permutation(case.channels, seed) if seed % 2 else None)
 
 
+DEPTHWISE = [
+    Case(40, 40, (9, 14), (3, 3), pads=(1, 1, 1, 1), group=40, residual=True, parts=(1, 2, 3)),
+    Case(L, L, (28, 29), (3, 3), (2, 2), (1, 1, 1, 1), group=L, images=2, y_halo=(1, 1, 1, 1)),
+    Case(20, 20, (30,), (5,), (2,), (2, 2), group=20, ending=RELU6),
+    Case(20, 20, (11, 30), (5, 2), (2, 3), (2, 2, 2, 2), (2, 1), group=20, bias=False),
+    Case(9, 9, (12, 5), (9, 7), pads=(4, 3, 4, 3), group=9, extra=(1, 2), residual=True),
+    Case(3 * L, 3 * L, (1, 1), group=3 * L, parts=(1, 4)),
+]
+
+
+@pytest.mark.parametrize("case", DEPTHWISE, ids=str)
+def test_each_channel_by_itself(case: Case) -> None:
+    assert check(case)[-1] == "convolve_channels"
+
+
+def test_each_channel_by_itself_keeps_the_order() -> None:
+    case = Case(40, 40, (6, 6), (3, 3), pads=(1, 1, 1, 1), group=40)
+    x, w = integers((1, 40, 6, 6), 1), integers(case.geometry.weights_shape, 2)
+    b, order = integers((40,), 3), permutation(40)
+    source, y = in_order(x, (1, 1, 1, 1), order), result((1, 40, 6, 6), L, (0, 0, 0, 0))
+    target = Blocked(y.blocked.source, replace(y.blocked.storage, order=order))
+    launches = convolution(source.blocked, target, case.geometry, w, b)
+    assert launches is not None
+    run(launches)
+    expected = convolved(x, w, case.geometry) + along_channels(b, 2)
+    np.testing.assert_array_equal(y.load()[:, list(order)], expected)
+    assert convolution(source.blocked, y.blocked, case.geometry, w, b) is None
+
+
 def test_an_activation_is_applied_once_where_groups_share_a_block() -> None:
     case = Case(6, 18, (5, 5), group=3, ending=Epilogue(activation="leaky_relu", alpha=0.25))
     x, w = integers((1, 6, 5, 5), 0), integers(case.geometry.weights_shape, 1)

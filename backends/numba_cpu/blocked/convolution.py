@@ -10,6 +10,7 @@ import numpy as np
 from irconv.backends.numba_cpu import native
 from irconv.backends.numba_cpu.activations import pass_code
 from irconv.backends.numba_cpu.blocked import convolve as slot
+from irconv.backends.numba_cpu.blocked.depthwise import depthwise_convolution
 from irconv.backends.numba_cpu.blocked.grouped import grouped_convolution
 from irconv.backends.numba_cpu.blocked.halo import clear_halo
 from irconv.backends.numba_cpu.blocked.launches import F32, Blocked
@@ -82,11 +83,17 @@ class Layer:
     def is_possible(self) -> bool:
         """Whether a kernel runs it: the halo holds all padding, blocks are whole vectors."""
         written = [self.y, *([self.residual] if self.residual is not None else [])]
+        order = self.x.order if self.is_depthwise() else None
         return (
-            all(v.block == lanes() and v.order is None for v in written)
+            all(v.block == lanes() and v.order == order for v in written)
             and all(n <= h for n, h in zip(self._reach(), self.x.halo, strict=True))
             and (self.geometry.group == 1 or self.x.block == lanes())
         )
+
+    def is_depthwise(self) -> bool:
+        """Whether each channel is by itself."""
+        g = self.geometry
+        return g.group == g.in_channels == g.out_channels and g.group > 1
 
     def has_whole_groups(self) -> bool:
         """Whether the groups are blocks of channels, which lie in their order."""
@@ -160,7 +167,7 @@ def convolution(
     `weights` are float32 `[out_channels, in_channels / group, *kernel]`, of one or two axes;
     `parts` is the most threads that will run it. The channels of x may have any order. None where
     no kernel does: the halo of x must hold the padding, y and the residual have blocks of one
-    vector and their channels in order.
+    vector, and their channels lie in order (where each is by itself: as those of x).
     """
     geometry = of_two_axes(geometry)
     layer = Layer(
@@ -168,6 +175,8 @@ def convolution(
     )
     if not layer.is_possible():
         return None
+    if layer.is_depthwise():
+        return depthwise_convolution(x, y, geometry, weights, bias, residual, ending)
     if not layer.has_whole_groups():
         flat = layer.is_flat()
         return grouped_convolution(
