@@ -11,7 +11,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 # Settings that would make .venv use something that is not in it.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help demo test lint models conformance check-python clean
+.PHONY: help demo test lint models conformance bench check-python clean
 .DELETE_ON_ERROR:
 # Two pips at once in one environment would break it (make -j demo test).
 .NOTPARALLEL:
@@ -22,6 +22,7 @@ help:
 	@echo "make lint   lint, format and types only"
 	@echo "make models the nine light models through every form, against onnxruntime"
 	@echo "make conformance  ONNX's own test suite: passed, refused, wrong"
+	@echo "make bench  the nine light models beside onnxruntime and OpenVINO: docs/benchmarks.md"
 	@echo "make clean  remove $(VENV), caches and build folders"
 
 demo: $(VENV)/.installed
@@ -40,6 +41,13 @@ models: $(VENV)/.installed-dev
 
 conformance: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.conformance
+
+# The campaign of docs/benchmarks.md: half an hour on two idle cores.
+BENCH_ARGS ?= --precision strict,fast --threads 1,2 --batch 1,8 --layers
+bench: $(VENV)/.installed-bench
+	@mkdir -p build
+	$(BIN)/irconv bench --light $(BENCH_ARGS) --json build/benchmarks.json \
+	  --plot docs/benchmarks.svg --markdown docs/benchmarks.md
 
 check-python:
 	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
@@ -65,6 +73,11 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.created
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.created
 	@echo "installing irconv and its development tools into $(VENV)" >&2
 	@$(PIP) --editable '.[dev]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-bench: pyproject.toml $(VENV)/.created
+	@echo "installing irconv and OpenVINO into $(VENV)" >&2
+	@$(PIP) --editable '.[bench]'
 	@touch $(VENV)/.installed $@
 
 clean:

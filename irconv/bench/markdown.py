@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from irconv.bench.chart import setting_text, short_name, short_peer
+from irconv.bench.measure import PAUSE_SECONDS
 from irconv.bench.rows import FASTER, Comparison, Layer, Results, Row
 from irconv.bench.worker import OURS
 from irconv.errors import printable
@@ -17,7 +18,7 @@ PRECISIONS = {
 METHOD = """\
 Every time is a median of {runs} timed runs, in ms; in brackets the interquartile range as a part
 of the median. All engines run in one process and take turns of five runs; a turn begins with a
-pause of 30 ms and one run that is not timed, so that no engine is slowed by the threads of another
+pause of {pause} ms and one run that is not timed, so that no engine is slowed by the threads of another
 that still spin. Each run of a turn has fresh random inputs, the same for every engine. The weights
 of light and zoo models are random and scaled, layer by layer, to unit variance (the data is looked
 at below). All engines compute in float32 and read the very same model: where the batch is changed,
@@ -87,7 +88,7 @@ def _head(results: Results) -> Iterator[str]:
     runs = max(
         (len(r.timing.seconds) for c in results.comparisons for r in c.rows if r.timing), default=0
     )
-    yield METHOD.format(runs=runs)
+    yield METHOD.format(runs=runs, pause=f"{PAUSE_SECONDS * 1e3:g}")
 
 
 def _summary(results: Results) -> Iterator[str]:
