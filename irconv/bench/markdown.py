@@ -18,14 +18,14 @@ PRECISIONS = {
 METHOD = """\
 Every time is a median of {runs} timed runs, in ms; in brackets the interquartile range as a part
 of the median. All engines run in one process and take turns of five runs; a turn begins with a
-pause of {pause} ms and one run that is not timed, so that no engine is slowed by the threads of another
-that still spin. Each run of a turn has fresh random inputs, the same for every engine. The weights
-of light and zoo models are random and scaled, layer by layer, to unit variance (the data is looked
-at below). All engines compute in float32 and read the very same model: where the batch is changed,
-the same changed file. A ratio is the other engine's median / ours, so more than 1 means that ours
-is faster; ORT is onnxruntime, OV is OpenVINO, and "the faster" is the faster of them, chosen anew
-for each model. A result that differs from onnxruntime's by more than 1e-3 of the largest output
-fails the benchmark."""
+pause of {pause} ms and one run that is not timed, so that no engine is slowed by the threads of
+another that still spin. Each run of a turn has fresh random inputs, the same for every engine. The
+weights of light and zoo models are random and scaled, layer by layer, to unit variance (the data is
+looked at below). All engines compute in float32 and read the very same model: where the batch is
+changed, the same changed file. A ratio is the other engine's median / ours, so more than 1 means
+that ours is faster; ORT is onnxruntime, OV is OpenVINO, and "the faster" is the faster of them,
+chosen anew for each model. A result that differs from onnxruntime's by more than 1e-3 of the
+largest output fails the benchmark."""
 MEMORY = """\
 Each engine in a fresh process of its own. *Held* is the memory above the imports, while the model
 runs from the cache and with our source graph released; *peak* is the highest it was until then,
