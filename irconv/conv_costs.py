@@ -28,7 +28,7 @@ CROSSINGS = 4
 # Of the second cache: V and M of a block of tiles.
 BLOCK_SHARE = 0.75
 # How much longer the weights take where one group of tiles leaves no time to ask for the next ones.
-LONE_GROUP = 1.6
+LONE_GROUP = 1.25
 GROUP = 14  # tiles of a register tile
 PANEL = 2  # its vectors of channels
 STEP_SECONDS = 1e-6  # to begin and end one more step with all threads
@@ -62,19 +62,28 @@ class Prediction:
 
 
 def predictions(
-    geometry: ConvGeometry, batch: int, threads: int, machine: Machine = MACHINE
+    geometry: ConvGeometry,
+    batch: int,
+    threads: int,
+    machine: Machine = MACHINE,
+    resident: bool = False,
 ) -> dict[int, Prediction]:
     """The predictions of one 3x3 convolution with stride 1 and one group, by the tile of its
-    transforms; 0 is the direct convolution.
+    transforms; 0 is the direct convolution. Weights that are `resident` stay in the third cache
+    from one run to the next, others come from memory.
     """
-    found = {0: direct(geometry, batch, threads, machine)}
+    found = {0: direct(geometry, batch, threads, machine, resident)}
     for tile in sorted(POINTS):
-        found[tile] = winograd(geometry, tile, batch, threads, machine)
+        found[tile] = winograd(geometry, tile, batch, threads, machine, resident)
     return found
 
 
 def direct(
-    geometry: ConvGeometry, batch: int, threads: int, machine: Machine = MACHINE
+    geometry: ConvGeometry,
+    batch: int,
+    threads: int,
+    machine: Machine = MACHINE,
+    resident: bool = False,
 ) -> Prediction:
     """The direct convolution on blocks of channels, with any window and groups."""
     depth, rows = (
@@ -83,15 +92,20 @@ def direct(
     )
     pairs = depth * rows * geometry.group * geometry.taps
     compute = 2 * pairs * batch * prod(geometry.out) / _rate(machine, threads)
-    seconds = _overlapped(compute, pairs * FLOAT / (machine.dram * 1e9))
+    seconds = _overlapped(compute, pairs * FLOAT / _source(machine, threads, resident))
     return Prediction("direct", seconds + STEP_SECONDS, pairs * FLOAT)
 
 
 def winograd(
-    geometry: ConvGeometry, tile: int, batch: int, threads: int, machine: Machine = MACHINE
+    geometry: ConvGeometry,
+    tile: int,
+    batch: int,
+    threads: int,
+    machine: Machine = MACHINE,
+    resident: bool = False,
 ) -> Prediction:
     """F(tile, 3), in the faster of its two forms."""
-    work = _Work(geometry, tile, batch, threads, machine)
+    work = _Work(geometry, tile, batch, threads, machine, resident)
     fused, phased = work.fused(), work.phased()
     if fused <= phased:
         return Prediction("fused", fused, work.weight_bytes)
@@ -107,6 +121,7 @@ class _Work:
     batch: int
     threads: int
     machine: Machine
+    resident: bool
 
     @property
     def depth(self) -> int:
@@ -149,8 +164,9 @@ class _Work:
         return -(-self.tiles // GROUP)
 
     def streamed(self, groups: int) -> float:
-        """The weights, once from memory, for as many groups of tiles at a time."""
-        return self.weight_bytes / (self.machine.dram * 1e9) * (LONE_GROUP if groups < 2 else 1)
+        """The weights, once, for as many groups of tiles at a time."""
+        once = self.weight_bytes / _source(self.machine, self.threads, self.resident)
+        return once * (LONE_GROUP if groups < 2 else 1)
 
     @property
     def _l3(self) -> float:
@@ -190,6 +206,11 @@ def _whole(count: int, lanes: int) -> int:
 def _rate(machine: Machine, threads: int) -> float:
     """Floating point operations per second of all threads."""
     return TILE_RATE * machine.peak * 1e9 * threads
+
+
+def _source(machine: Machine, threads: int, resident: bool) -> float:
+    """Bytes of weights per second, to all threads."""
+    return 1e9 * (machine.l3 * threads if resident else machine.dram)
 
 
 def _overlapped(a: float, b: float) -> float:

@@ -425,6 +425,34 @@ FRAGMENTS: tuple[Callable[[Network], object], ...] = (
 
 
 @st.composite
+def wide_graphs(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Graph:
+    """Convolutions of 3x3 over many channels, for passes that leave small ones alone.
+
+    Weights are multiples of 225, so that their transforms by Winograd's G are whole numbers.
+    """
+    net = Network(draw, Graph("wide"))
+    batch = net.pick("N", 1, BATCH, BATCH)
+    shape = (net.pick(8, 16, 20), net.pick(6, 10, 13), net.pick(7, 12))
+    x = net.graph.add_input("x", TensorType("f32", (batch, *shape)))
+    w = 225 * net.integers((net.pick(16, 16, 17), shape[0], 3, 3), -1, 1)
+    weights = net.parameter("w", w, trainable=True)
+    bias = net.parameter("b", net.integers(w.shape[:1], -3, 3)) if net.pick(0, 1) else None
+    for _ in range(net.pick(1, 2)):
+        pads = tuple(net.pick(0, 1, 1) for _ in range(4))
+        window = ((3, 3), net.pick((), (), (2, 1)), pads)
+        y = net.add(Conv(*window), x, weights, bias)
+        if net.pick(0, 1):
+            kind = net.pick(None, Relu(), Clamp(-50.0, 99.0))
+            pooled = net.pick(None, MaxPool((2, 2), (2, 2)), AveragePool((2, 2), (1, 1)))
+            residual = net.add(Neg(), y) if net.pick(0, 1) else None
+            op = FusedConv(*window, activation=kind, pool=pooled)
+            y = net.add(op, x, weights, bias, residual)
+        net.ends.append(y)
+    net.graph.set_outputs(dict.fromkeys(net.ends))
+    return net.graph
+
+
+@st.composite
 def graphs(draw: Callable[[st.SearchStrategy[Any]], Any], steps: int = 12) -> Graph:
     """A network of one to three spatial axes, of known or symbolic batch, with several outputs."""
     net = Network(draw, Graph("random"))

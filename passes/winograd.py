@@ -1,0 +1,208 @@
+"""Computes 3x3 convolutions by Winograd's transforms where a cost model says that it is faster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from irconv.conv_costs import MACHINE, Machine, Prediction, predictions
+from irconv.dim import known
+from irconv.errors import PipelineError
+from irconv.geometry import ConvGeometry
+from irconv.graph import Graph, Node, Value
+from irconv.ops.conv import Conv
+from irconv.ops.fused import FusedConv
+from irconv.ops.winograd import WinogradConv
+from irconv.passes.lowering import operand
+from irconv.passes.products import fused_form
+from irconv.pipeline import Pass
+from irconv.rewrite import Rewriter, rule
+from irconv.types import DTYPES, dtype_name
+from irconv.winograd import KERNEL, POINTS
+
+CONVOLUTIONS = (Conv, FusedConv)
+LEAST_CHANNELS = 16
+DIRECT = 0
+# a choice that costs more memory, or exactness, must pay at least so much of the time
+LEAST_GAIN = 0.03
+LARGE_GROWTH = 8 << 20  # bytes of weights more, for which it must pay
+LARGE_GAIN = 0.10
+# of the third cache: weights of a whole graph that stay there, transformed ones among them
+RESIDENT = 0.25
+
+
+@dataclass(frozen=True)
+class Winograd(Pass):
+    """Computes 3x3 convolutions by Winograd's transforms where a cost model says that it is faster.
+
+    The model takes `threads`, and of the machine: `peak` GFLOP/s of a core, GB/s of a core from its
+    caches (`l2`, `l3`) and of all from memory (`dram`), `l2_bytes` of a core and `l3_bytes`.
+    Transformed weights may take at most `budget` bytes more than plain ones, over the whole graph:
+    the layers that gain most for their bytes come first. `tiles` states the choice instead: one
+    character for each convolution that could be transformed, in the order of the graph, 0 (direct),
+    2 or 4.
+    """
+
+    threads: int = 1
+    tiles: str = ""
+    budget: int = 256 << 20
+    peak: float = MACHINE.peak
+    l2: float = MACHINE.l2
+    l3: float = MACHINE.l3
+    dram: float = MACHINE.dram
+    l2_bytes: int = MACHINE.l2_bytes
+    l3_bytes: int = MACHINE.l3_bytes
+
+    def __post_init__(self) -> None:
+        numbers = (self.threads, self.peak, self.l2, self.l3, self.dram, self.l2_bytes)
+        if not all(0 < n < float("inf") for n in (*numbers, self.l3_bytes)) or self.budget < 0:
+            raise PipelineError("winograd: an option is out of range", expected="positive numbers")
+        wrong = sorted(set(self.tiles) - set("0").union(map(str, POINTS)))
+        if wrong:
+            raise PipelineError(
+                "winograd: wrong tiles", expected="the characters 0, 2 and 4", got=self.tiles
+            )
+
+    def run(self, graph: Graph, rewriter: Rewriter) -> None:
+        layers = {n.name: n for n in graph if is_eligible(n)}
+        if self.tiles:
+            tiles = self._stated(list(layers))
+            reasons = dict.fromkeys(layers, "the option tiles says so")
+        else:
+            weights = sum(known(v.tensor_type.nbytes) for v in graph.parameters.values())
+            resident = weights < RESIDENT * self.l3_bytes
+            tiles, reasons = choose(self._costs(layers.values(), resident), self.budget)
+        rewriter.apply([conv_to_winograd.with_options(tiles=tiles, reasons=reasons)])
+
+    @property
+    def machine(self) -> Machine:
+        """The machine that the options describe."""
+        return Machine(self.peak, self.l2, self.l3, self.dram, self.l2_bytes, self.l3_bytes)
+
+    def _costs(self, layers: Iterable[Node], resident: bool) -> dict[str, dict[int, Prediction]]:
+        return {
+            node.name: predictions(
+                geometry(node),
+                known(operand(node, 0).shape[0]),
+                self.threads,
+                self.machine,
+                resident,
+            )
+            for node in layers
+            if not isinstance(node.op, WinogradConv)  # decided already
+        }
+
+    def _stated(self, names: list[str]) -> dict[str, int]:
+        if len(names) != len(self.tiles):
+            raise PipelineError(
+                "winograd: tiles does not fit the graph",
+                expected=f"{len(names)} characters, one for each convolution of 3x3 with stride 1, "
+                f"at least {LEAST_CHANNELS} channels and constant weights",
+                got=f"{len(self.tiles)}",
+            )
+        return {name: int(tile) for name, tile in zip(names, self.tiles, strict=True)}
+
+
+def choose(
+    costs: Mapping[str, Mapping[int, Prediction]], budget: int
+) -> tuple[dict[str, int], dict[str, str]]:
+    """The tile of each layer, and for layers that stay direct the reason, in numbers."""
+    tiles = {name: cheapest(found) for name, found in costs.items()}
+    reasons = {name: _times(found) for name, found in costs.items()}
+    left = budget
+    for name in sorted(costs, key=lambda name: (_gain_per_byte(costs[name], tiles[name]), name)):
+        growth = {tile: _growth(costs[name], tile) for tile in costs[name]}
+        if growth[tiles[name]] > left:
+            reasons[name] = (
+                f"its transformed weights take {growth[tiles[name]]} bytes more, "
+                f"{left} of {budget} are left"
+            )
+            tiles[name] = cheapest({t: p for t, p in costs[name].items() if growth[t] <= left})
+        left -= growth[tiles[name]]
+    return tiles, reasons
+
+
+def _growth(costs: Mapping[int, Prediction], tile: int) -> int:
+    """The bytes that the weights of a tile take more than plain ones."""
+    return costs[tile].weight_bytes - costs[DIRECT].weight_bytes
+
+
+def cheapest(costs: Mapping[int, Prediction]) -> int:
+    """The tile with the fewest seconds; one with more weights only where it gains enough."""
+    best = DIRECT
+    for tile in sorted(costs, key=lambda tile: costs[tile].weight_bytes):
+        growth = costs[tile].weight_bytes - costs[best].weight_bytes
+        gain = LARGE_GAIN if growth > LARGE_GROWTH else LEAST_GAIN
+        if costs[tile].seconds < (1 - gain) * costs[best].seconds:
+            best = tile
+    return best
+
+
+def _gain_per_byte(costs: Mapping[int, Prediction], tile: int) -> float:
+    """Negative: the best first."""
+    growth = _growth(costs, tile)
+    return (costs[tile].seconds - costs[DIRECT].seconds) / growth if growth else 0.0
+
+
+def _times(costs: Mapping[int, Prediction]) -> str:
+    names = {tile: f"F({tile}, {KERNEL})" if tile else "direct" for tile in costs}
+    return ", ".join(f"{names[tile]} {1e6 * costs[tile].seconds:.1f} us" for tile in costs)
+
+
+@rule(Conv, FusedConv, WinogradConv)
+def conv_to_winograd(
+    node: Node, rewriter: Rewriter, tiles: Mapping[str, int], reasons: Mapping[str, str]
+) -> Value | None:
+    """Conv(x, w) => WinogradConv(x, w) with the tile that was chosen for it, or back."""
+    reason = refusal(node)
+    if reason is not None:
+        return rewriter.declined(node, reason)
+    present = node.op.tile if isinstance(node.op, WinogradConv) else DIRECT
+    tile = tiles.get(node.name, present)
+    if tile == DIRECT and present == DIRECT:
+        return rewriter.declined(node, reasons[node.name])
+    if tile == present:
+        return None
+    op = node.op.direct if isinstance(node.op, WinogradConv) else fused_form(node.op)
+    assert isinstance(op, FusedConv)
+    if tile == DIRECT:
+        return rewriter.emit(op, *node.operands)
+    window = (op.kernel_shape, op.strides, op.pads, op.dilations, op.group)
+    return rewriter.emit(WinogradConv(*window, op.activation, op.pool, tile=tile), *node.operands)
+
+
+def is_eligible(node: Node) -> bool:
+    """Whether it is a convolution that has a Winograd form."""
+    return isinstance(node.op, CONVOLUTIONS) and refusal(node) is None
+
+
+def refusal(node: Node) -> str | None:
+    """Why a convolution has no Winograd form here, None where it has one."""
+    op = node.op
+    assert isinstance(op, Conv | FusedConv)
+    if op.kernel_shape != (KERNEL, KERNEL):
+        return f"its kernel is {list(op.kernel_shape)}, not [{KERNEL}, {KERNEL}]"
+    if {*op.strides, *op.dilations, op.group} != {1}:
+        return (
+            f"its strides are {list(op.strides)}, dilations {list(op.dilations)}, "
+            f"group {op.group}: not all 1"
+        )
+    x, w = operand(node, 0), operand(node, 1)
+    if x.tensor_type.dtype != DTYPES["f32"]:
+        return f"its element type is {dtype_name(x.tensor_type.dtype)}, not f32"
+    if not w.is_parameter:
+        return "its weights are not constant"
+    sizes = (*x.shape, *node.result.shape)
+    if not all(isinstance(d, int) and d > 0 for d in sizes):
+        return "its sizes are not known"
+    channels = min(known(d) for d in w.shape[:2])
+    if channels < LEAST_CHANNELS:
+        return f"it has {channels} channels, fewer than {LEAST_CHANNELS}"
+    return None
+
+
+def geometry(node: Node) -> ConvGeometry:
+    """The geometry of an eligible convolution."""
+    op = node.op
+    assert isinstance(op, Conv | FusedConv)
+    return op.conv_geometry(operand(node, 0).tensor_type, known(operand(node, 1).shape[0]), 1)
