@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -257,3 +259,20 @@ def test_lrn(size: int, beta: float, block: int, channels: int) -> None:
     y.check_written()
     assert_ulps(y.load(), expected, 8, 0.0, str(op))
     assert not y.beyond().any()
+
+
+def test_channels_in_another_order() -> None:
+    x, c = numbers((1, 16, 5, 5)), numbers((16,), 1)
+    order = tuple(range(15, -1, -1))
+    held = operand(x[:, ::-1], 16, (1,) * 4).blocked
+    turned = replace(held, storage=replace(held.storage, order=order))
+    y = result(x.shape, 16, (0,) * 4)
+    run(copy(y.blocked, turned))
+    np.testing.assert_array_equal(y.load(), x)
+    z = replace(y.blocked, storage=replace(y.blocked.storage, order=order))
+    run(scale_shift(z, turned, c, -c))
+    np.testing.assert_array_equal(y.load()[:, ::-1], (x - 1) * c[:, None, None])
+    run(binary("mul", z, turned, per_channel(c, 16, order)))
+    np.testing.assert_array_equal(y.load()[:, ::-1], x * c[:, None, None])
+    with pytest.raises(AssertionError):
+        activate(y.blocked, turned, Epilogue(low=0.0))

@@ -34,6 +34,8 @@ ZEROS = -1  # in an order of channels: not one of the operand, but zeros
 
 def copy(y: Blocked, x: Blocked) -> list[Launch]:
     """y = x, all of their last blocks too."""
+    if x.storage.slots != y.storage.slots:
+        return copy_channels(y, x, range(x.storage.channels))
     return stretch(y, x, (1, 1))
 
 
@@ -71,12 +73,15 @@ def copy_channels(y: Blocked, x: Blocked, order: Sequence[int], first: int = 0) 
     beyond = -size % y.storage.block if size == y.storage.channels else 0
     runs = _runs(y.storage, x.storage, [*order, *(ZEROS,) * beyond], first)
     kernel = _copy_runs(y.storage.block)
-    return [blocked_launch("copy_channels", kernel, [y, x], [runs], (len(runs),))]
+    # the runs know where channels are: the kernel needs the strides only
+    values = [Blocked(v.source, replace(v.storage, channels=1, order=None)) for v in (y, x)]
+    return [blocked_launch("copy_channels", kernel, values, [runs], (len(runs),))]
 
 
 def channels_of(x: Blocked, first: int, count: int) -> Blocked:
     """Channels first .. first + count of x, where they begin a block, as a value."""
     assert first % x.storage.block == 0
+    assert x.storage.order is None
     place = x.storage.origin + first // x.storage.block * x.storage.plane
     return Blocked(x.source, replace(x.storage, channels=count, origin=place))
 
@@ -98,7 +103,8 @@ def _runs(y: Storage, x: Storage, order: Sequence[int], first: int) -> np.ndarra
 
 
 def _offset(held: Storage, channel: int) -> int:
-    return channel // held.block * held.plane + channel % held.block
+    slot = held.order[channel] if held.order and channel < held.channels else channel
+    return slot // held.block * held.plane + slot % held.block
 
 
 def _goes_on(run: list[int], to: int, at_x: int, block: int, block_x: int) -> bool:

@@ -39,8 +39,10 @@ def blocked_launch(
     """A launch whose row is [code, values..., others..., scratch, sizes, strides..., numbers...].
 
     The sizes are those of the first value. The address of the scratch stays 0 where there is none.
+    Kernels go by the places of channels, so all values have theirs in the same order.
     """
     first = values[0].storage
+    assert all(v.storage.slots == first.slots for v in values)
     rest = first.channels - (first.blocks - 1) * first.block
     sizes = (first.images, first.blocks, first.height, first.width, rest)
     strides = [n for v in values for n in (v.storage.image, v.storage.plane, v.storage.line)]

@@ -50,6 +50,7 @@ def lrn(y: Blocked, x: Blocked, size: int, alpha: float, beta: float, bias: floa
 
     The middle one of the `size` channels is the element's own, of an even number the last before.
     """
+    assert x.storage.order is None
     before = (size - 1) // 2
     channels = x.storage.channels
     before, after = min(before, channels - 1), min(size - 1 - before, channels - 1)

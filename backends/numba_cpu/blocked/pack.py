@@ -33,6 +33,7 @@ from irconv.backends.numba_cpu.work import share
 
 def pack(y: Blocked, x: Source) -> list[Launch]:
     """y = x, `[N, C, H, W]` row by row; and the halo of y."""
+    assert y.storage.order is None
     block, pixels = y.storage.block, y.storage.height * y.storage.width
     if pixels == 1:
         return [*clear_halo(y), blocked_launch("pack", _pack_pixels(block), [y], [x])]
@@ -41,6 +42,7 @@ def pack(y: Blocked, x: Source) -> list[Launch]:
 
 def unpack(y: Source, x: Blocked) -> list[Launch]:
     """y = x, as `[N, C, H, W]` row by row."""
+    assert x.storage.order is None
     block, pixels = x.storage.block, x.storage.height * x.storage.width
     kernel = _unpack_pixels(block) if pixels == 1 else _unpack_lines(block)
     return [blocked_launch("unpack", kernel, [x], [y])]

@@ -85,22 +85,26 @@ def scale_shift(
     y: Blocked, x: Blocked, scale: Array, shift: Array, low: float = -inf, high: float = inf
 ) -> list[Launch]:
     """y[n, c] = x[n, c] * scale[c] + shift[c], held in low .. high; y may be x."""
-    others = [filled_up(values, y.storage.block) for values in (scale, shift)]
-    kernel = _scale_shift(y.storage.block)
+    held = y.storage
+    others = [filled_up(values, held.block, held.order) for values in (scale, shift)]
+    kernel = _scale_shift(held.block)
     return [blocked_launch("scale_shift", kernel, [y, x], others, (float(low), float(high)))]
 
 
-def per_channel(values: Array, block: int) -> Blocked:
-    """One constant a channel as an operand of `binary`: an image of one pixel."""
-    held, plane = filled_up(values, block), block
+def per_channel(values: Array, block: int, order: tuple[int, ...] | None = None) -> Blocked:
+    """One constant a channel as an operand of `binary`: an image of one pixel.
+
+    `order` is that of the channels of the result: see `Storage`.
+    """
+    held, plane = filled_up(values, block, order), block
     size = (1, len(values), 1, 1)
-    return Blocked(held, Storage(*size, block, (0,) * 4, held.size, plane, block, 0))
+    return Blocked(held, Storage(*size, block, (0,) * 4, held.size, plane, block, 0, order))
 
 
-def filled_up(values: Array, block: int) -> Array:
-    """`[C]` float32 with zeros up to whole blocks."""
+def filled_up(values: Array, block: int, order: tuple[int, ...] | None = None) -> Array:
+    """`[C]` float32, channel c at place order[c], with zeros up to whole blocks."""
     held = np.zeros(-(-len(values) // block) * block, F32)
-    held[: len(values)] = values
+    held[list(order) if order is not None else slice(len(values))] = values
     return held
 
 
