@@ -12,8 +12,9 @@ from tests.test_cpu_engine import Guarded
 
 P, I64, F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 TILE = ctypes.CFUNCTYPE(
-    None, P, I64, P, I64, P, P, I64, I64, P, P, I64, I64, I64, F, F, P, I64
+    None, P, I64, P, I64, P, P, I64, I64, P, P, I64, I64, I64, F, F, P, I64, I64
 )  # fmt: skip
+TILES = 3  # one beside the other
 SHAPES = [
     TileShape(most_rows(2), 1, 2, lanes(), lanes()),
     TileShape(most_rows(3), 1, 3, lanes(), lanes()),
@@ -36,22 +37,23 @@ def test_the_tile_adds_products_bias_residual_and_what_stood_there(
 ) -> None:
     rng = np.random.default_rng(shape.rows)
     count, size = 3, shape.vectors * lanes()
-    x_line = (shape.width - 1) * shape.pixel_step + shape.run + 2
+    width = shape.width * TILES
+    x_line = (width - 1) * shape.pixel_step + shape.run + 2
     each = x_line * shape.lines
     x, segments = Guarded(integers(rng, count, each)), np.array([2 * each, 0, each], np.int64)
     weights = Guarded(integers(rng, count, shape.run, shape.vectors, lanes()))
-    bias, out = Guarded(integers(rng, size)), (shape.vectors, shape.lines, shape.width, lanes())
+    bias, out = Guarded(integers(rng, size)), (shape.vectors, shape.lines, width, lanes())
     residual, y = Guarded(integers(rng, *out)), Guarded(integers(rng, *out), written=True)
-    y_line = shape.width * lanes()
+    y_line = width * lanes()
     y_plane = y_line * shape.lines
     low, high = (-20.0, 30.0) if extras else (-np.inf, np.inf)
     rows = [
         x.array.ravel()[s + n * x_line + w * shape.pixel_step :][: shape.run]
         for s in segments
         for n in range(shape.lines)
-        for w in range(shape.width)
+        for w in range(width)
     ]
-    taken = np.reshape(rows, (count, shape.lines, shape.width, shape.run))
+    taken = np.reshape(rows, (count, shape.lines, width, shape.run))
     expected = np.einsum("slwk,skvc->vlwc", taken, weights.array)
     if extras:
         expected += bias.array.reshape(shape.vectors, 1, 1, -1) + residual.array + y.array
@@ -59,7 +61,7 @@ def test_the_tile_adds_products_bias_residual_and_what_stood_there(
     TILE(code)(
         x.address, x_line, segments.ctypes.data, count, weights.address,
         y.address, y_line, y_plane, bias.address if extras else 0,
-        residual.address if extras else 0, y_line, y_plane, int(extras), low, high, 0, 1 << 20,
+        residual.address if extras else 0, y_line, y_plane, int(extras), low, high, 0, 1 << 20, TILES,
     )  # fmt: skip
     assert np.array_equal(y.array, np.clip(expected, low, high))
     for guarded in (x, weights, bias, residual, y):
@@ -75,6 +77,6 @@ def test_a_clamp_keeps_nan() -> None:
     code, plane = tile_address(shape), shape.width * lanes()
     TILE(code)(
         x.ctypes.data, 0, segments.ctypes.data, 1, weights.ctypes.data, y.ctypes.data, 0, plane,
-        0, 0, 0, 0, 0, 0.0, 6.0, 0, 0,
+        0, 0, 0, 0, 0, 0.0, 6.0, 0, 0, 1,
     )  # fmt: skip
     assert np.isnan(y).all()

@@ -138,9 +138,13 @@ class TileEmitter:
     def clamp(self, value: Any, low: Any, high: Any) -> Any:
         """The vector held in low .. high."""
         # Written as compare and select so that a NaN, which compares false, stays.
-        builder = self.builder
-        value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+        builder, value = self.builder, self.at_least(value, low)
         return builder.select(builder.fcmp_ordered(">", value, high), high, value)
+
+    def at_least(self, value: Any, low: Any) -> Any:
+        """The vector, or `low` where that is larger; NaN stays."""
+        builder = self.builder
+        return builder.select(builder.fcmp_ordered("<", value, low), low, value)
 
     def load(self, place: Any, mask: Any = None) -> Any:
         """The vector at `place`; where there is a mask, 0 in its other lanes."""

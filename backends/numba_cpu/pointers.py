@@ -178,13 +178,13 @@ def prefetch(typing: Any, place: Any) -> Any:
     return types.none(place), generate
 
 
-def emit_prefetch(builder: Any, place: Any) -> None:
-    """Emits a prefetch for reading, into all caches."""
+def emit_prefetch(builder: Any, place: Any, writes: int = 0, level: int = 3) -> None:
+    """Emits a prefetch for reading (or writing), into all caches (2: not into the first)."""
     byte, number32 = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, *(number32,) * 3])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    read, keep, data = (ir.Constant(number32, value) for value in (0, 3, 1))
-    builder.call(function, [builder.bitcast(place, byte), read, keep, data])
+    settings = [ir.Constant(number32, value) for value in (writes, level, 1)]
+    builder.call(function, [builder.bitcast(place, byte), *settings])
 
 
 class MaskedLanes:

@@ -113,11 +113,14 @@ def _convolve_unit(
     line = 0
     for i in range(cut[LINES]):
         short_line = int(i >= cut[LINE_LONGER])
+        codes = at(cut, CODES + 2 * short_line)
         pixel = 0
-        for j in range(cut[PIXELS]):
-            short = int(j >= cut[PIXEL_LONGER])
+        for short in range(2):
+            tiles = cut[PIXELS] - cut[PIXEL_LONGER] if short else cut[PIXEL_LONGER]
+            if tiles == 0:
+                continue
             call(
-                cut[CODES + 2 * short_line + short],
+                codes[short],
                 at(x, line * step[X_LINE] + pixel * step[X_PIXEL]),
                 step[X_LINE],
                 segments,
@@ -137,9 +140,10 @@ def _convolve_unit(
                 high,
                 wanted,
                 ahead_step,
+                tiles,
             )
-            wanted = at(wanted, depth * ahead_step)
-            pixel += cut[PIXEL_SIZE] - short
+            wanted = at(wanted, depth * ahead_step * tiles)
+            pixel += (cut[PIXEL_SIZE] - short) * tiles
         line += cut[LINE_SIZE] - short_line
     return wanted
 

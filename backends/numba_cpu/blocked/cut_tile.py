@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 
 from irconv.backends.numba_cpu import native
-from irconv.backends.numba_cpu.blocked.tile import PixelTile, TileShape, _Arguments
+from irconv.backends.numba_cpu.blocked.tile import PixelTile, TileShape, unpacked
 from irconv.backends.numba_cpu.emitter import whole
 from irconv.backends.numba_cpu.jit import instruction
 
@@ -90,7 +90,7 @@ def _instruction(shape: TileShape) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             scalar = context.get_value_type(x.dtype)
             emitter = CutTile(builder, scalar, shape, args[-1])
-            emitter.emit(_Arguments(*args[:-1]))
+            emitter.emit(unpacked(builder, args[:-1]))
             return context.get_dummy_value()
 
         return types.none(*given), generate

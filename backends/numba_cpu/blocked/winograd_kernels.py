@@ -194,6 +194,7 @@ def _multiply(
             high,
             at(u, size + done),  # the next weights
             width if done < size else 0,
+            1,
         )
 
 
