@@ -20,12 +20,13 @@ from irconv.ops.conv import Conv
 from irconv.ops.elementwise import Add, Mul, Sum
 from irconv.ops.fused import POOLS, Clamp, FusedConv
 from irconv.ops.norm import LRN, BatchNormalization
-from irconv.ops.rearrange import Concat
+from irconv.ops.rearrange import ChannelShuffle, Concat
 from irconv.types import TensorType
 
 # a value and the size of its blocks: a plain value may be packed in two ways
 Key: TypeAlias = "tuple[str, int]"
 
+LEAST_ROWS = 4  # output channels of a group
 CONVOLUTIONS = (Conv, FusedConv)  # WinogradConv is a FusedConv
 ACTIVATIONS: tuple[type[Op], ...] = (
     act.Relu,
@@ -52,6 +53,7 @@ FOLLOWERS: tuple[type[Op], ...] = (
     BatchNormalization,
     LRN,
     Concat,
+    ChannelShuffle,
 )
 
 
@@ -72,13 +74,13 @@ def choose_layouts(graph: Graph, block: int) -> Choice:
     """Which nodes of `graph` will work on blocks, and the layouts of their values.
 
     A value has as many zeros around it as any of its readers needs. All operands of a
-    concatenation have those of its result, so that they can lie in it.
+    concatenation have those of its result, so that they can lie in it; so has that of a shuffle.
     """
     inside: set[Value] = set()
     halos: defaultdict[Key, list[tuple[int, ...]]] = defaultdict(list)
     same: nx.utils.UnionFind = nx.utils.UnionFind()
     for node in graph:
-        if not _joins(node, inside, block):
+        if not _joins(node, inside):
             continue
         inside.add(node.result)
         result = (node.name, block)
@@ -86,7 +88,7 @@ def choose_layouts(graph: Graph, block: int) -> Choice:
         for index, value in _read(node):
             key = (value.name, _block_of(node, value, inside, block))
             halos[key].append(_zeros_around(node, index, value))
-            if isinstance(node.op, Concat):
+            if isinstance(node.op, Concat | ChannelShuffle):
                 same.union(result, key)
     whole: defaultdict[Key, list[tuple[int, ...]]] = defaultdict(list)
     for key, needs in halos.items():
@@ -96,8 +98,8 @@ def choose_layouts(graph: Graph, block: int) -> Choice:
     return Choice(frozenset(value.name for value in inside), layouts)
 
 
-def _joins(node: Node, inside: set[Value], block: int) -> bool:
-    if not is_block_op(node) or refusal(node, block) is not None:
+def _joins(node: Node, inside: set[Value]) -> bool:
+    if not is_block_op(node) or refusal(node) is not None:
         return False
     return _is_dense(node) or any(v in inside for v in node.operands)
 
@@ -144,7 +146,7 @@ def _zeros_around(node: Node, index: int, value: Value) -> tuple[int, ...]:
     return (*begins, *ends)
 
 
-def refusal(node: Node, block: int) -> str | None:
+def refusal(node: Node) -> str | None:
     """Why no kernel runs this node on blocks of channels, None where one does."""
     if len(node.results) != 1:
         return "it has more than one result"
@@ -157,15 +159,15 @@ def refusal(node: Node, block: int) -> str | None:
         if not kind.is_static or 0 in kind.shape:
             return "its sizes are not known"
     if isinstance(node.op, CONVOLUTIONS):
-        return _convolution_refusal(node, block)
+        return _convolution_refusal(node)
     if isinstance(node.op, Concat):
-        return _concat_refusal(node, block)
+        return _concat_refusal(node)
     if isinstance(node.op, Add | Sum | Mul | BatchNormalization):
         return _pointwise_refusal(node)
     return None
 
 
-def _convolution_refusal(node: Node, block: int) -> str | None:
+def _convolution_refusal(node: Node) -> str | None:
     op = node.op
     assert isinstance(op, Conv | FusedConv)
     if any(v is not None and not v.is_parameter for v in node.operands[1:3]):
@@ -180,12 +182,12 @@ def _convolution_refusal(node: Node, block: int) -> str | None:
         return None
     if depth == 1 and rows == op.group:
         return "it pools each channel by itself" if getattr(op, "pool", None) else None
-    if depth % block or (rows // op.group) % block:
-        return f"its groups of {depth} to {rows // op.group} channels are no whole blocks"
+    if rows // op.group < LEAST_ROWS:
+        return f"its groups of {rows // op.group} output channels leave most of a block empty"
     return None
 
 
-def _concat_refusal(node: Node, block: int) -> str | None:
+def _concat_refusal(node: Node) -> str | None:
     op = node.op
     assert isinstance(op, Concat)
     rank = node.result.tensor_type.rank
@@ -193,8 +195,6 @@ def _concat_refusal(node: Node, block: int) -> str | None:
         return "it does not join channels"
     if any(v is None or v.is_parameter for v in node.operands):
         return "it joins constants"
-    if any(known(v.shape[1]) % block for v in node.operands[:-1] if v is not None):
-        return f"it joins channels that are no whole blocks of {block}"
     return None
 
 

@@ -50,7 +50,7 @@ def into_blocks(
     """op(x) => Unpack(op(Pack(x)))."""
     if any(_is_laid_out(v) for v in (*node.operands, *node.results)) or not is_block_op(node):
         return None
-    reason = refusal(node, block)
+    reason = refusal(node)
     if reason is not None:
         return rewriter.declined(node, reason)
     if node.name not in choice.nodes:

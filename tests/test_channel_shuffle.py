@@ -120,3 +120,53 @@ def test_a_size_that_is_not_known() -> None:
     for backend in ("numba_cpu", "onnx"):
         (y,) = ic.compile(parse(text), backend=backend)(x)
         np.testing.assert_array_equal(y, shuffled(x, 3))
+
+
+# -- in blocks -------------------------------------------------------------------------------------
+
+BLOCKS = "canonicalize,fold,fuse{pool=false},canonicalize,pack"
+
+
+def unit(channels: int, group: int, reader: str) -> Graph:
+    """A shuffle in blocks in front of what `reader` names."""
+    b = Builder("unit", seed=3)
+    x = b.input("x", (2, channels, 6, 6))
+    y = b.relu(b.conv(x, channels, kernel=1, group=group))
+    y = b.reshape(y, (0, group, channels // group, 6, 6))
+    y = b.reshape(b.transpose(y, (0, 2, 1, 3, 4)), (0, channels, 6, 6))
+    if reader == "chain":
+        y = b.max_pool(b.sigmoid(b.depthwise_conv(y, kernel=3, pads=1)), 2)
+        y = b.conv(y, channels, kernel=1, group=group)
+    elif reader == "dense":
+        y = b.conv(y, 7, kernel=3, pads=1)
+    elif reader == "twice":
+        z = b.reshape(y, (0, channels // group, group, 6, 6))
+        z = b.reshape(b.transpose(z, (0, 2, 1, 3, 4)), (0, channels, 6, 6))
+        y = b.conv(b.depthwise_conv(z, kernel=3), 8, kernel=1, group=2)
+    elif reader == "sum":
+        y = b.conv(b.depthwise_conv(y, kernel=1), channels, kernel=1) + y
+    elif reader == "concat":
+        y = b.conv(b.concat([b.conv(x, 5, kernel=1), y, b.conv(x, 3, kernel=1)]), 4, kernel=1)
+    elif reader == "output":
+        y = b.output(y) and b.conv(y, 4, kernel=1)
+    b.output(y)
+    return b.build()
+
+
+FREE = {"chain": True, "dense": True, "twice": True, "sum": False, "concat": False, "output": False}
+
+
+@pytest.mark.parametrize("reader", sorted(FREE))
+@pytest.mark.parametrize(("channels", "group"), [(12, 3), (40, 4)])
+def test_in_blocks_a_shuffle_is_free_where_its_readers_take_any_order(
+    reader: str, channels: int, group: int
+) -> None:
+    graph = unit(channels, group, reader)
+    executable = ic.compile(graph, pipeline=BLOCKS, threads=2)
+    kernels = {n.kernel for n in executable.report.nodes if n.op == "ChannelShuffle"}
+    copied = {"copy_channels", "clear_halo+copy_channels"}
+    assert kernels
+    assert kernels <= ({"view"} if FREE[reader] else copied)
+    x = np.random.default_rng(6).standard_normal((2, channels, 6, 6)).astype(np.float32)
+    for found, expected in zip(executable(x), interpret(graph, {"x": x}).values(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from irconv.backends.numba_cpu.binders.kind import shape_of
 from irconv.backends.numba_cpu.blocked.launches import Blocked
 from irconv.backends.numba_cpu.blocked.storage import Storage, storage
-from irconv.backends.numba_cpu.views import Views, layout_of
+from irconv.backends.numba_cpu.views import Views, keeps_order, layout_of
 from irconv.graph import Graph, Value
+from irconv.op import Op
+from irconv.ops.rearrange import ChannelShuffle
 
 
 @dataclass(frozen=True)
@@ -39,4 +41,16 @@ def find_storages(graph: Graph, views: Views) -> Storages:
     for value, channel in views.channels.items():
         # the owner is the result of the last concatenation, a storage of its own
         found[value] = found[value].within(found[views.owners[value]], channel)
+    for node in graph:
+        held = found.get(node.operands[0]) if node.operands and node.operands[0] else None
+        if held is not None and node in views.shuffles:
+            found[node.result] = replace(held, order=_shuffled(node.op, held))
+        elif held is not None and held.order is not None and keeps_order(node):
+            found[node.result] = replace(found[node.result], order=held.order)
     return Storages(found, views.owners)
+
+
+def _shuffled(op: Op, held: Storage) -> tuple[int, ...]:
+    """Where the channels lie that a shuffle makes of those of `held`."""
+    assert isinstance(op, ChannelShuffle)
+    return tuple(held.slots[channel] for channel in op.order(held.channels))

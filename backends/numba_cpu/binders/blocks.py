@@ -12,7 +12,7 @@ from irconv.backends.numba_cpu.binders.convolution import pool_window
 from irconv.backends.numba_cpu.binders.epilogue import epilogue
 from irconv.backends.numba_cpu.binders.kind import operand, shape_of, source
 from irconv.backends.numba_cpu.blocked.convolution import convolution
-from irconv.backends.numba_cpu.blocked.copy import copy
+from irconv.backends.numba_cpu.blocked.copy import copy, copy_channels
 from irconv.backends.numba_cpu.blocked.halo import clear_halo
 from irconv.backends.numba_cpu.blocked.launches import Blocked
 from irconv.backends.numba_cpu.blocked.lrn import lrn
@@ -33,7 +33,7 @@ from irconv.ops.fused import POOLS, Clamp, FusedConv
 from irconv.ops.layout import Pack, Unpack
 from irconv.ops.norm import LRN, BatchNormalization
 from irconv.ops.preact import ScaleShift
-from irconv.ops.rearrange import Concat
+from irconv.ops.rearrange import ChannelShuffle, Concat
 from irconv.ops.winograd import WinogradConv
 from irconv.types import Array
 
@@ -189,17 +189,28 @@ def bind_concat(node: Node, threads: int, storages: Storages) -> list[Launch]:
     first = 0
     for value in node.operands:
         assert value is not None
-        held = storages.held[value]
-        part = replace(
-            whole,
-            channels=held.channels,
-            origin=whole.origin + first // whole.block * whole.plane,
-        )
-        first += held.channels
-        if part != held or not storages.share(value, node.result):
-            y = Blocked(node.result, part)
-            launches += [*clear_halo(y), *copy(y, storages.blocked(value))]
+        x, channels = storages.blocked(value), storages.held[value].channels
+        before = first % whole.block  # channels of the operand in front, in the same block
+        origin = whole.origin + first // whole.block * whole.plane
+        part = replace(whole, channels=before + channels, origin=origin)
+        y = Blocked(node.result, part)
+        if part != x.storage or not storages.share(value, node.result):
+            launches += clear_halo(y)
+            ends_block = channels % whole.block == 0 or first + channels == whole.channels
+            if before == 0 and ends_block:
+                launches += copy(y, x)
+            else:
+                y = storages.blocked(node.result)
+                launches += copy_channels(y, x, range(channels), first)
+        first += channels
     return launches
+
+
+def bind_shuffle(node: Node, threads: int, storages: Storages) -> list[Launch]:
+    """ChannelShuffle, where a reader needs the channels in their order."""
+    assert isinstance(node.op, ChannelShuffle)
+    y, x = storages.blocked(node.result), storages.blocked(operand(node, 0))
+    return [*clear_halo(y), *copy_channels(y, x, node.op.order(x.storage.channels))]
 
 
 BINDERS: dict[type[Op], BlockBinder] = {
@@ -217,4 +228,5 @@ BINDERS: dict[type[Op], BlockBinder] = {
     ScaleShift: bind_scale_shift,
     LRN: bind_lrn,
     Concat: bind_concat,
+    ChannelShuffle: bind_shuffle,
 }

@@ -62,7 +62,7 @@ class Depth:
         places = slots // x.block * x.plane + slots % x.block
         order = np.argsort(places, 1)
         sorted_slots = np.take_along_axis(slots, order, 1)
-        run = _common_run(sorted_slots, x.block)
+        run = gcd(_common_run(sorted_slots, x.block), 2)
         offsets = np.take_along_axis(places, order, 1)[:, ::run]
         return cls(order.reshape(group, -1, run), offsets, run)
 
