@@ -21,6 +21,7 @@ from irconv.bench.ort_profile import (
 from irconv.bench.rows import Layer
 from irconv.bench.source import read_source
 from irconv.graph import Graph
+from irconv.inspector.samples import seeded_inputs
 from irconv.profiling import MeasuresPeak, Profiled
 from irconv.report import NodeReport
 
@@ -192,23 +193,56 @@ def test_lowered_nodes_know_what_they_are_made_of() -> None:
     assert originals(chain(), "")["relu1"] == {"relu1"}
 
 
+def test_layers_stay_apart_where_a_layout_goes_through_all_of_them() -> None:
+    b = ic.Builder("net")
+    x = b.input("x", (1, 32, 8, 8))
+    y = b.relu(b.conv(x, 32, kernel=3, pads="same"))
+    z = b.relu(b.add(b.conv(y, 32, kernel=3, pads="same"), y))
+    b.output(b.relu(b.conv(z, 32, kernel=1)))
+    found = originals(b.build(), "fuse,pack")
+    computing = {nodes for nodes in found.values() if nodes}
+    assert computing == {
+        frozenset({"conv1", "relu1"}),
+        frozenset({"conv2", "add1", "relu2"}),
+        frozenset({"conv3", "relu3"}),
+    }
+    assert len(found) == len(computing) + 2  # a Pack and an Unpack are made of nothing
+
+
+def test_layouts_of_both_are_one_line() -> None:
+    ours = [step("conv1", "conv1", 1.0), step("x.packed", "", 2.0, op="Pack")]
+    theirs = [
+        PeerStep("ReorderInput", frozenset(), 0.5),
+        PeerStep("Conv", frozenset({"conv1"}), 0.5),
+        PeerStep("ReorderOutput", frozenset(), 0.5),
+    ]
+    *_, last = matched(chain(), ours, theirs)
+    assert (last.name, last.op, last.seconds, last.peer_seconds) == (LAYOUT, "Pack", 2.0, 1.0)
+
+
 # -- both for real ---------------------------------------------------------------------------------
 
 
-def test_every_node_of_a_network_is_in_a_layer_of_both(tmp_path: Path) -> None:
+def test_every_node_of_a_network_is_in_a_kernel_of_onnxruntime(tmp_path: Path) -> None:
     source = read_source("zoo:lenet5", "zoo:lenet5", 0, 2, tmp_path)
-    executable = ic.compile(source.graph, threads=2)
-    image = np.random.default_rng(0).standard_normal((2, 1, 28, 28)).astype(np.float32)
-    ours = our_steps(executable, source.graph, {"image": image}, 3)
     theirs = peer_steps(source, 1, 3, 0)
+    assert set().union(*(t.nodes for t in theirs)) == {n.name for n in source.graph}
+    assert sum(len(t.nodes) for t in theirs) == len(source.graph)
+    assert all(t.seconds >= 0 for t in theirs)
+
+
+def test_layers_of_both_for_real(tmp_path: Path) -> None:
+    file = tmp_path / "m.onnx"
+    ic.export_onnx(chain(), file, check=False)
+    source = read_source("m", str(file), None, None, tmp_path)
+    executable = ic.compile(source.graph, threads=2)
+    ours = our_steps(executable, source.graph, seeded_inputs(source.graph), 3)
     assert ours is not None
     names = {n.name for n in source.graph}
     assert set().union(*(s.nodes for s in ours)) == names
-    assert set().union(*(t.nodes for t in theirs)) == names
-    layers = matched(source.graph, ours, theirs)
-    compared = [x for x in layers if x.seconds and x.peer_seconds is not None]
-    assert len(compared) >= 4
+    layers = matched(source.graph, ours, peer_steps(source, 1, 3, 0))
     assert sum(x.nodes for x in layers) == len(names)
+    assert any(x.seconds and x.peer_seconds is not None for x in layers)
     total = sum(s.seconds for s in ours)
     assert sum(x.seconds or 0.0 for x in layers) == pytest.approx(total)
 

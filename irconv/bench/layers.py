@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import networkx as nx
 
@@ -15,14 +15,16 @@ from irconv.executable import Executable
 from irconv.graph import Graph
 from irconv.inputs import bind_symbols, check_inputs
 from irconv.inspector.samples import seeded_inputs
+from irconv.ops.layout import Pack, Unpack
 from irconv.pipeline import lower
 from irconv.profiling import Profiled
-from irconv.provenance import Provenance
+from irconv.provenance import Provenance, Ref
 from irconv.report import NodeReport, Report, node_cost
 from irconv.specialize import specialize
 from irconv.types import Array
 
 LAYOUT = "(layout)"  # what an engine added to the network by itself
+LAYOUT_OPS = frozenset({Pack.__name__, Unpack.__name__})
 
 
 @dataclass(frozen=True)
@@ -80,35 +82,52 @@ def _with_reasons(report: Report) -> list[tuple[NodeReport, str]]:
 
 
 def originals(graph: Graph, pipeline: str) -> dict[str, frozenset[str]]:
-    """For each node of the lowered graph, the names of the nodes of `graph` that it is made of."""
+    """For each node of the lowered graph, the names of the nodes of `graph` that it is made of.
+
+    What only changes a layout is made of none: else a Pack that took away the Unpack before it
+    would make a layer of all that lies between.
+    """
     plain = graph.copy()
     plain.provenance = Provenance()
     lowered = lower(plain, pipeline)
-    names = {n.name for n in graph}
-    found = {}
-    for node in lowered:
-        refs = lowered.provenance.originals([node.uid])
-        ancestors = {r.name for r in refs if r.kind == "node"} or {node.name}
-        found[node.name] = frozenset(ancestors & names)
-    return found
+    names = frozenset(n.name for n in graph)
+    made: dict[int, frozenset[str]] = {}
+    for record in lowered.provenance:
+        sources = [_sources(ref, made, names) for ref in record.old if _computes(ref)]
+        for ref in record.new:
+            if _computes(ref) and sources:
+                made[ref.uid] = _sources(ref, made, names).union(*sources)
+    refs = {n.name: Ref(n.uid, "node", n.name, n.op.name) for n in lowered}
+    return {
+        name: _sources(ref, made, names) if _computes(ref) else frozenset()
+        for name, ref in refs.items()
+    }
+
+
+def _computes(ref: Ref) -> bool:
+    return ref.kind == "node" and ref.op not in LAYOUT_OPS
+
+
+def _sources(ref: Ref, made: Mapping[int, frozenset[str]], names: frozenset[str]) -> frozenset[str]:
+    return made.get(ref.uid, frozenset([ref.name]) & names)
 
 
 def matched(graph: Graph, ours: Sequence[OurStep], theirs: Sequence[PeerStep]) -> tuple[Layer, ...]:
-    """The layers in the order of our steps, then what only onnxruntime runs.
+    """The layers in the order of our steps, then what only onnxruntime runs, then the layouts.
 
     A layer is the smallest set of steps and kernels that computes the same nodes on both sides.
     """
     flops = {n.name: 2 * _static(node_cost(n).macs) for n in graph}
-    groups = _groups(ours, theirs)
-    layers = [_layer(g, flops) for g in groups if g.ours and (g.theirs or any_time(g))]
-    layers += [_layer(g, flops) for g in groups if not g.ours and g.theirs and g.theirs[0].nodes]
-    added = [t for t in theirs if not t.nodes]
-    if added:
-        layers.append(_layer(_Group([], added), flops))
+    groups = _groups([s for s in ours if s.nodes], [t for t in theirs if t.nodes])
+    layers = [_layer(g, flops) for g in groups if g.ours and (g.theirs or _takes_time(g))]
+    layers += [_layer(g, flops) for g in groups if not g.ours]
+    added = _Group([s for s in ours if not s.nodes], [t for t in theirs if not t.nodes])
+    if added.theirs or _takes_time(added):
+        layers.append(replace(_layer(added, flops), name=LAYOUT))
     return tuple(layers)
 
 
-def any_time(group: _Group) -> bool:
+def _takes_time(group: _Group) -> bool:
     """Whether a step of ours in a group takes any time: a view does not."""
     return any(step.seconds for step in group.ours)
 
@@ -120,7 +139,7 @@ def _static(size: Dim) -> int:
 def _groups(ours: Sequence[OurStep], theirs: Sequence[PeerStep]) -> list[_Group]:
     """Connected components of steps and nodes, in the order of their first step."""
     links: nx.Graph[object] = nx.Graph()
-    steps: list[OurStep | PeerStep] = [*ours, *(t for t in theirs if t.nodes)]
+    steps: list[OurStep | PeerStep] = [*ours, *theirs]
     for number, step in enumerate(steps):
         links.add_node(number)
         links.add_edges_from((number, name) for name in step.nodes)
@@ -144,8 +163,7 @@ def _layer(group: _Group, flops: Mapping[str, int]) -> Layer:
     total = sum(flops.get(n, 0) for n in nodes)
     if not group.ours:
         op = "+".join(dict.fromkeys(t.op for t in group.theirs))
-        name = min(nodes) if nodes else LAYOUT
-        return Layer(name, op, "", len(nodes), total, None, theirs)
+        return Layer(min(nodes, default=LAYOUT), op, "", len(nodes), total, None, theirs)
     heaviest = max(group.ours, key=lambda s: s.seconds).report
     kernels = "+".join(dict.fromkeys(s.report.kernel for s in group.ours if s.seconds))
     ops = "+".join(dict.fromkeys(s.report.op for s in group.ours))
