@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 from irconv.conv_costs import MACHINE, Machine, Prediction, predictions
 from irconv.dim import known
 from irconv.errors import PipelineError
 from irconv.geometry import ConvGeometry
 from irconv.graph import Graph, Node, Value
+from irconv.ops.activation import Relu
 from irconv.ops.conv import Conv
-from irconv.ops.fused import FusedConv
+from irconv.ops.fused import Clamp, FusedConv
+from irconv.ops.pool import AveragePool, MaxPool
 from irconv.ops.winograd import WinogradConv
-from irconv.passes.lowering import operand
+from irconv.passes.lowering import operand, with_pool
 from irconv.passes.products import fused_form
 from irconv.pipeline import Pass
 from irconv.rewrite import Rewriter, rule
@@ -45,7 +48,7 @@ class Winograd(Pass):
 
     threads: int = 1
     tiles: str = ""
-    budget: int = 256 << 20
+    budget: int = 160 << 20
     peak: float = MACHINE.peak
     l2: float = MACHINE.l2
     l3: float = MACHINE.l3
@@ -71,7 +74,8 @@ class Winograd(Pass):
         else:
             weights = sum(known(v.tensor_type.nbytes) for v in graph.parameters.values())
             resident = weights < RESIDENT * self.l3_bytes
-            tiles, reasons = choose(self._costs(layers.values(), resident), self.budget)
+            costs = {name: self._costs(node, resident) for name, node in layers.items()}
+            tiles, reasons = choose(costs, self.budget, _decided(layers))
         rewriter.apply([conv_to_winograd.with_options(tiles=tiles, reasons=reasons)])
 
     @property
@@ -79,18 +83,9 @@ class Winograd(Pass):
         """The machine that the options describe."""
         return Machine(self.peak, self.l2, self.l3, self.dram, self.l2_bytes, self.l3_bytes)
 
-    def _costs(self, layers: Iterable[Node], resident: bool) -> dict[str, dict[int, Prediction]]:
-        return {
-            node.name: predictions(
-                geometry(node),
-                known(operand(node, 0).shape[0]),
-                self.threads,
-                self.machine,
-                resident,
-            )
-            for node in layers
-            if not isinstance(node.op, WinogradConv)  # decided already
-        }
+    def _costs(self, node: Node, resident: bool) -> dict[int, Prediction]:
+        batch = known(operand(node, 0).shape[0])
+        return predictions(geometry(node), batch, self.threads, self.machine, resident)
 
     def _stated(self, names: list[str]) -> dict[str, int]:
         if len(names) != len(self.tiles):
@@ -103,45 +98,59 @@ class Winograd(Pass):
         return {name: int(tile) for name, tile in zip(names, self.tiles, strict=True)}
 
 
+def _decided(layers: Mapping[str, Node]) -> dict[str, int]:
+    """The tiles of the layers that have one."""
+    return {n.name: n.op.tile for n in layers.values() if isinstance(n.op, WinogradConv)}
+
+
 def choose(
-    costs: Mapping[str, Mapping[int, Prediction]], budget: int
+    costs: Mapping[str, Mapping[int, Prediction]], budget: int, decided: Mapping[str, int]
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """The tile of each layer, and for layers that stay direct the reason, in numbers."""
-    tiles = {name: cheapest(found) for name, found in costs.items()}
+    """The tile of each layer, and for layers that may stay direct the reason, in numbers.
+
+    All begin as direct ones, but those that are `decided`; then, one by one, the step that saves
+    most time for the bytes that it adds to the weights is taken, while it is worth it and fits the
+    budget.
+    """
+    tiles = dict.fromkeys(costs, DIRECT) | dict(decided)
     reasons = {name: _times(found) for name, found in costs.items()}
-    left = budget
-    for name in sorted(costs, key=lambda name: (_gain_per_byte(costs[name], tiles[name]), name)):
-        growth = {tile: _growth(costs[name], tile) for tile in costs[name]}
-        if growth[tiles[name]] > left:
+    left = budget - sum(_growth(costs[name], DIRECT, tile) for name, tile in decided.items())
+    names = costs.keys() - decided.keys()
+    ahead = [(-_rate(costs[name], DIRECT, tile), name, tile) for name in names for tile in POINTS]
+    heapify(ahead)
+    while ahead:
+        rate, name, tile = heappop(ahead)
+        present = tiles[name]
+        growth = _growth(costs[name], present, tile)
+        if not _is_worth(costs[name], present, tile):
+            continue
+        if -rate != _rate(costs[name], present, tile):  # from an earlier step: its turn is later
+            heappush(ahead, (-_rate(costs[name], present, tile), name, tile))
+        elif growth <= left:
+            tiles[name], left = tile, left - growth
+        elif present == DIRECT:
             reasons[name] = (
-                f"its transformed weights take {growth[tiles[name]]} bytes more, "
-                f"{left} of {budget} are left"
+                f"its transformed weights take {growth} bytes more, {left} of {budget} are left"
             )
-            tiles[name] = cheapest({t: p for t, p in costs[name].items() if growth[t] <= left})
-        left -= growth[tiles[name]]
     return tiles, reasons
 
 
-def _growth(costs: Mapping[int, Prediction], tile: int) -> int:
-    """The bytes that the weights of a tile take more than plain ones."""
-    return costs[tile].weight_bytes - costs[DIRECT].weight_bytes
+def _growth(costs: Mapping[int, Prediction], present: int, tile: int) -> int:
+    """The bytes that the weights of a tile take more than the present ones."""
+    return costs[tile].weight_bytes - costs[present].weight_bytes
 
 
-def cheapest(costs: Mapping[int, Prediction]) -> int:
-    """The tile with the fewest seconds; one with more weights only where it gains enough."""
-    best = DIRECT
-    for tile in sorted(costs, key=lambda tile: costs[tile].weight_bytes):
-        growth = costs[tile].weight_bytes - costs[best].weight_bytes
-        gain = LARGE_GAIN if growth > LARGE_GROWTH else LEAST_GAIN
-        if costs[tile].seconds < (1 - gain) * costs[best].seconds:
-            best = tile
-    return best
+def _rate(costs: Mapping[int, Prediction], present: int, tile: int) -> float:
+    """Seconds saved for each byte that the weights grow."""
+    saved = costs[present].seconds - costs[tile].seconds
+    return saved / max(_growth(costs, present, tile), 1)
 
 
-def _gain_per_byte(costs: Mapping[int, Prediction], tile: int) -> float:
-    """Negative: the best first."""
-    growth = _growth(costs, tile)
-    return (costs[tile].seconds - costs[DIRECT].seconds) / growth if growth else 0.0
+def _is_worth(costs: Mapping[int, Prediction], present: int, tile: int) -> bool:
+    """Whether a tile with more weights than the present one gains enough."""
+    growth = _growth(costs, present, tile)
+    gain = LARGE_GAIN if growth > LARGE_GROWTH else LEAST_GAIN
+    return growth > 0 and costs[tile].seconds < (1 - gain) * costs[present].seconds
 
 
 def _times(costs: Mapping[int, Prediction]) -> str:
@@ -153,7 +162,10 @@ def _times(costs: Mapping[int, Prediction]) -> str:
 def conv_to_winograd(
     node: Node, rewriter: Rewriter, tiles: Mapping[str, int], reasons: Mapping[str, str]
 ) -> Value | None:
-    """Conv(x, w) => WinogradConv(x, w) with the tile that was chosen for it, or back."""
+    """Conv(x, w) => WinogradConv(x, w) with the tile that was chosen for it, or back.
+
+    A pool whose windows are not within one tile becomes a node of its own.
+    """
     reason = refusal(node)
     if reason is not None:
         return rewriter.declined(node, reason)
@@ -168,7 +180,22 @@ def conv_to_winograd(
     if tile == DIRECT:
         return rewriter.emit(op, *node.operands)
     window = (op.kernel_shape, op.strides, op.pads, op.dilations, op.group)
-    return rewriter.emit(WinogradConv(*window, op.activation, op.pool, tile=tile), *node.operands)
+    if _pools_in_tiles(op):
+        new = WinogradConv(*window, op.activation, op.pool, tile=tile)
+        return rewriter.emit(new, *node.operands)
+    new = WinogradConv(*window, op.activation, tile=tile)
+    return with_pool(rewriter, op, rewriter.emit(new, *node.operands, name="image"))
+
+
+def _pools_in_tiles(op: FusedConv) -> bool:
+    """Whether the pool, if any, is over pixels of one tile that have been clamped, if at all."""
+    if op.pool is None:
+        return True
+    if not isinstance(op.pool, MaxPool | AveragePool) or op.pool.ceil_mode:
+        return False
+    window = (op.pool.kernel_shape, op.pool.strides, set(op.pool.pads), set(op.pool.dilations))
+    simple = op.activation is None or isinstance(op.activation, Relu | Clamp)
+    return simple and window == ((2, 2), (2, 2), {0}, {1})
 
 
 def is_eligible(node: Node) -> bool:
