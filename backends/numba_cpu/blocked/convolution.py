@@ -28,8 +28,8 @@ from irconv.backends.numba_cpu.step import NOTHING, Epilogue
 from irconv.geometry import ConvGeometry, Ints
 from irconv.types import Array
 
-_CACHE = 640 << 10  # bytes of a panel's weights and the input of a band: most of a second cache
-_LEAST_BAND = 192 << 10
+_CACHE = 960 << 10  # bytes of a panel's weights and the input of a band: a second cache
+_LEAST_BAND = 640 << 10
 _FLAT_TILES = 4  # of a unit of pixels
 
 

@@ -62,15 +62,20 @@ def convolve(step: Any, like: Any, part: Any, parts: Any) -> None:
         residual = pointer(step[RESIDUAL], like)
         if step[RESIDUAL] != 0:
             residual = at(residual, image * step[R_IMAGE] + group * step[R_GROUP])
-        convolve_panel(step, group, panel, (first, first + count), x, y, residual)
+        more = int(first + count < step[UNITS])
+        convolve_panel(step, group, (panel, more), (first, first + count), x, y, residual)
         item += count
 
 
 @compiled_part
 def convolve_panel(
-    step: Any, group: Any, panel: Any, units: Any, x: Any, y: Any, residual: Any
+    step: Any, group: Any, panels: Any, units: Any, x: Any, y: Any, residual: Any
 ) -> None:
-    """Units units[0] .. units[1] of one panel; x, y and residual point at image and group."""
+    """Units units[0] .. units[1] of panel panels[0]; x, y and residual point at image and group.
+
+    panels[1] tells whether the first panel follows on the last.
+    """
+    panel, again = panels
     last = panel == step[PANELS] - 1
     vectors = step[LAST] if last else step[VECTORS]
     before = panel * step[VECTORS]
@@ -83,9 +88,10 @@ def convolve_panel(
         bias = at(bias, (group * all_blocks + before) * lanes(y))
     cuts = at(step, FIXED + 2 * RECTANGLE) if last else at(step, FIXED)
     # Each tile asks for some of the next panel's weights: they may have to come from far.
-    ahead = at(weights, vectors * size)
+    ahead = at(weights, -before * size) if last else at(weights, vectors * size)
     tiles = (units[1] - units[0]) * cuts[LINES] * cuts[PIXELS]
-    ahead_step = 0 if last else blocks(step[VECTORS] * lanes(y), tiles)
+    is_next = (not last) or (again != 0 and before != 0)
+    ahead_step = blocks(step[VECTORS] * lanes(y), tiles) if is_next else 0
     for unit in range(units[0], units[1]):
         start = unit * (step[UNIT_SIZE] - 1) + min(unit, step[UNIT_LONGER])
         cut = cuts if unit < step[UNIT_LONGER] else at(cuts, RECTANGLE)
