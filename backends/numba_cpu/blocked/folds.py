@@ -3,133 +3,134 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 
-from irconv.backends.numba_cpu.blocked.vectors import (
-    I64,
-    emit_greater,
-    emit_largest,
-    emit_load,
-    emit_store,
-)
-from irconv.backends.numba_cpu.jit import compiled_part, instruction
+from irconv.backends.numba_cpu import native
+from irconv.backends.numba_cpu.blocked.vectors import I64, emit_greater, emit_largest
+from irconv.backends.numba_cpu.emitter import TileEmitter, whole
+from irconv.backends.numba_cpu.jit import instruction
+from irconv.backends.numba_cpu.launch import PlainStep
 from irconv.backends.numba_cpu.pointers import at
+from irconv.types import Array
 
-# What is made of the vectors: their sum; the largest, NaN where there is one; the largest where
-# there is none; the same, telling whether there was none.
-SUM, LARGEST, GREATER, CHECKED = range(4)
+# What is made of the vectors: their sum; the largest, NaN where there is one; the largest, and
+# whether there is no NaN, which then may be lost.
+SUM, LARGEST, ORDERED = range(3)
+_MOST_PIXELS = 8  # of a tile: enough to hide the latency of an addition
 
 
-@cache
-def fold_line(kind: int, block: int) -> Callable[..., Any]:
-    """The function `(y, x, count, step, taps, tap_step)`: folds a line of `count` pixels.
+@dataclass(frozen=True)
+class Fold:
+    """What is compiled into the fold of a line: tiles of `pixels` vectors of `block` floats."""
 
-    y[q * block] = fold over t < taps of x[q * step + t * tap_step], all vectors of `block` floats;
-    y and x do not overlap, and there is a tap. The result is 0 where CHECKED met a NaN, else 1.
+    kind: int
+    block: int
+    pixels: int
+
+
+@dataclass(frozen=True)
+class FoldStep:
+    """A row whose last numbers are the addresses of folds, which `bind` looks up or compiles."""
+
+    plain: PlainStep
+    folds: tuple[Fold, ...]
+
+    @property
+    def name(self) -> str:
+        """That of the kernel."""
+        return self.plain.name
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of scratch of all parts."""
+        return self.plain.scratch_bytes
+
+    def bind(self) -> Array:
+        """The row of int64 with all addresses of data 0."""
+        codes = np.array([fold_address(fold) for fold in self.folds], np.int64)
+        return np.concatenate([self.plain.bind(), codes])
+
+
+def tile_of(width: int) -> int:
+    """The pixels of a tile for lines of `width`, which are cut into tiles of one size."""
+    return -(-width // -(-width // _MOST_PIXELS))
+
+
+def fold_address(fold: Fold) -> int:
+    """The C address of `void line(y, x, count, step, taps, tap_step, ordered)`.
+
+    y[q * block] = fold over t < taps of x[q * step + t * tap_step] for q < count, where all are
+    vectors of `block` float32 at float32 pointers. `count` is at least the pixels of a tile, taps
+    at least 1, and y is no part of x. `ordered` points to an int64, which a fold of the kind
+    ORDERED sets to 0 where it met a NaN.
     """
-
-    def line(y: Any, x: Any, count: Any, step: Any, taps: Any, tap_step: Any) -> Any:
-        ordered = 1
-        if count >= 8:
-            for i in range(0, count, 8):
-                # the last tile begins earlier: it writes some pixels a second time
-                q = min(i, count - 8)
-                ordered &= _fold_tile(
-                    kind, block, 8, at(y, q * block), at(x, q * step), step, taps, tap_step
-                )
-            return ordered
-        if count >= 4:
-            ordered &= _fold_tile(kind, block, 4, y, x, step, taps, tap_step)
-            q = count - 4
-            return ordered & _fold_tile(
-                kind, block, 4, at(y, q * block), at(x, q * step), step, taps, tap_step
-            )
-        for q in range(count):
-            ordered &= _fold_tile(
-                kind, block, 1, at(y, q * block), at(x, q * step), step, taps, tap_step
-            )
-        return ordered
-
-    return compiled_part(line)
+    floats, size = types.CPointer(types.float32), types.int64
+    signature = (floats, floats, size, size, size, size, types.CPointer(size))
+    return native.compiled(_line_function(fold), signature)
 
 
-@instruction
-def _fold_tile(
-    typing: Any,
-    kind: Any,
-    block: Any,
-    count: Any,
-    target: Any,
-    source: Any,
-    step: Any,
-    taps: Any,
-    tap_step: Any,
-) -> Any:
-    """`fold_line` for `count` pixels in registers; kind, block and count are literals."""
-    fold, size, pixels = kind.literal_value, block.literal_value, count.literal_value
+def _line_function(fold: Fold) -> Callable[..., None]:
+    tile, block, pixels = _tile_instruction(fold), fold.block, fold.pixels
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, _, _, to, start, stride, number, tap_stride = args
-        tile = _Tile(builder, fold, size, pixels)
-        totals, ordered = tile.over_taps(start, stride, number, tap_stride)
-        for j, total in enumerate(totals):
-            emit_store(builder, total, builder.gep(to, [ir.Constant(I64, j * size)]))
-        return ordered
+    def line(y: Any, x: Any, count: Any, step: Any, taps: Any, tap_step: Any, ordered: Any) -> None:
+        found = 1
+        for i in range(0, count, pixels):
+            # the last tile begins earlier: it writes some pixels a second time
+            q = min(i, count - pixels)
+            found &= tile(at(y, q * block), at(x, q * step), step, taps, tap_step)
+        if found == 0:
+            ordered[0] = 0
 
-    whole = types.int64
-    signature = whole(kind, block, count, target, target, whole, whole, whole)
-    return signature, generate
+    line.__qualname__ = f"fold_{fold.kind}_{block}_{pixels}"
+    return line
 
 
-class _Tile:
-    """Emits one tile of a fold."""
+def _tile_instruction(fold: Fold) -> Any:
+    """`tile(y, x, step, taps, tap_step)`: the folds of one tile; 0 where it met a NaN, or 1."""
 
-    def __init__(self, builder: Any, kind: int, block: int, pixels: int) -> None:
-        self.builder, self.kind, self.block, self.pixels = builder, kind, block, pixels
+    def tile(typing: Any, y: Any, x: Any, step: Any, taps: Any, tap_step: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return _Tile(builder, context.get_value_type(y.dtype), fold).emit(*args)
 
-    def over_taps(self, start: Any, step: Any, taps: Any, tap_step: Any) -> tuple[list[Any], Any]:
-        """The folded vectors, and 1 if all that were read are numbers (or need not be)."""
+        size = types.int64
+        return size(y, x, size, size, size), generate
+
+    return instruction(tile)
+
+
+class _Tile(TileEmitter):
+    """Pixels of a line in registers."""
+
+    def __init__(self, builder: Any, scalar: Any, fold: Fold) -> None:
+        super().__init__(builder, scalar, fold.pixels, 1, fold.block)
+        self.kind = fold.kind
+
+    def emit(self, y: Any, x: Any, step: Any, taps: Any, tap_step: Any) -> Any:
+        """The whole tile: whether all it read are numbers, as an int64."""
         builder = self.builder
-        first = self._pixels(start, step)
-        checks = self._checks(first)
-        second = builder.gep(start, [tap_step])
-        before = builder.block
-        head, after = builder.append_basic_block("tap"), builder.append_basic_block("tap.end")
-        one = ir.Constant(I64, 1)
-        builder.cbranch(builder.icmp_signed(">", taps, one), head, after)
-        builder.position_at_end(head)
-        t, place = builder.phi(I64), builder.phi(start.type)
-        olds = [builder.phi(value.type) for value in (*first, *checks)]
-        values = self._pixels(place, step)
-        totals = [self._fold(a, b) for a, b in zip(olds, values, strict=False)]
-        found = zip(olds[len(first) :], self._checks(values), strict=True)
-        totals += [builder.and_(a, b) for a, b in found]
-        following = builder.add(t, one)
-        t.add_incoming(one, before)
-        t.add_incoming(following, head)
-        place.add_incoming(second, before)
-        place.add_incoming(builder.gep(place, [tap_step]), head)
-        for phi, begin, total in zip(olds, (*first, *checks), totals, strict=True):
-            phi.add_incoming(begin, before)
-            phi.add_incoming(total, head)
-        builder.cbranch(builder.icmp_signed("<", following, taps), head, after)
-        builder.position_at_end(after)
-        ends = []
-        for begin, total in zip((*first, *checks), totals, strict=True):
-            phi = builder.phi(begin.type)
-            phi.add_incoming(begin, before)
-            phi.add_incoming(total, head)
-            ends.append(phi)
-        return ends[: self.pixels], self._all(ends[self.pixels :])
+
+        def fold_tap(carried: list[Any]) -> list[Any]:
+            values = self._pixels(carried[0], step)
+            totals = [self._fold(a, b) for a, b in zip(carried[1:], values, strict=False)]
+            checks = zip(carried[1 + self.rows :], self._checks(values), strict=True)
+            checked = [builder.and_(a, b) for a, b in checks]
+            return [self.at(carried[0], tap_step), *totals, *checked]
+
+        first = self._pixels(x, step)
+        starts = [self.at(x, tap_step), *first, *self._checks(first)]
+        ends = self.loop(builder.sub(taps, whole(1)), starts, fold_tap)[1:]
+        for q, total in enumerate(ends[: self.rows]):
+            self.store(total, self.column(y, q))
+        return self._all(ends[self.rows :])
 
     def _pixels(self, place: Any, step: Any) -> list[Any]:
-        builder = self.builder
-        offsets = [builder.mul(step, ir.Constant(I64, j)) for j in range(self.pixels)]
-        return [emit_load(builder, builder.gep(place, [o]), self.block) for o in offsets]
+        offsets = [self.builder.mul(step, whole(q)) for q in range(self.rows)]
+        return [self.load(self.at(place, offset)) for offset in offsets]
 
     def _fold(self, total: Any, value: Any) -> Any:
         if self.kind == SUM:
@@ -138,18 +139,17 @@ class _Tile:
         return emit(self.builder, value, total)
 
     def _checks(self, values: list[Any]) -> list[Any]:
-        """For every two vectors: in which lanes both are numbers."""
-        if self.kind != CHECKED:
+        """Of every two vectors: in which lanes both are numbers."""
+        if self.kind != ORDERED:
             return []
-        pairs = zip(values[::2], values[1::2] or values, strict=True)
+        pairs = zip(values[::2], [*values[1::2], values[-1]], strict=False)
         return [self.builder.fcmp_ordered("ord", a, b) for a, b in pairs]
 
     def _all(self, checks: list[Any]) -> Any:
         if not checks:
-            return ir.Constant(I64, 1)
+            return whole(1)
         builder, total = self.builder, checks[0]
         for check in checks[1:]:
             total = builder.and_(total, check)
-        bits = builder.bitcast(total, ir.IntType(self.block))
-        whole = builder.icmp_signed("==", bits, ir.Constant(bits.type, -1))
-        return builder.zext(whole, I64)
+        bits = builder.bitcast(total, ir.IntType(self.lanes))
+        return builder.zext(builder.icmp_signed("==", bits, ir.Constant(bits.type, -1)), I64)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from irconv.backends.numba_cpu import slots
-from irconv.backends.numba_cpu.blocked.folds import CHECKED, GREATER, LARGEST, SUM, fold_line
+from irconv.backends.numba_cpu.blocked.folds import (
+    LARGEST,
+    ORDERED,
+    SUM,
+    Fold,
+    FoldStep,
+    tile_of,
+)
 from irconv.backends.numba_cpu.blocked.launches import (
     BLOCKS,
     F32,
@@ -26,17 +34,19 @@ from irconv.backends.numba_cpu.blocked.launches import (
 )
 from irconv.backends.numba_cpu.blocked.vectors import div, first_lanes, kept, load, spread, store
 from irconv.backends.numba_cpu.jit import compiled_part
-from irconv.backends.numba_cpu.launch import Launch
-from irconv.backends.numba_cpu.pointers import at, number, pointer
+from irconv.backends.numba_cpu.launch import Launch, PlainStep
+from irconv.backends.numba_cpu.pointers import address, at, call, number, pointer
 from irconv.backends.numba_cpu.step import PoolWindow
 from irconv.backends.numba_cpu.work import blocks, share
 from irconv.types import Array
 
-# the kernels' own numbers, behind the strides of both values
+# The kernels' own numbers, behind the strides of both values; then the addresses of the folds: of
+# the lines of a window, of its columns, and of both one by one.
 (
     KERNEL_H, KERNEL_W, STRIDE_H, STRIDE_W, DILATION_H, DILATION_W, TOP, LEFT,
-    IN_H, IN_W, COLUMNS,
-) = range(STRIDES + 6, STRIDES + 17)  # fmt: skip
+    IN_H, IN_W, COLUMNS, FOLD_LINES, FOLD_COLUMNS, FOLD_NAN,
+) = range(STRIDES + 6, STRIDES + 20)  # fmt: skip
+FLAG = 16  # elements behind the line in the scratch, of which the first two hold an int64
 
 
 def pool(y: Blocked, x: Blocked, window: PoolWindow, parts: int) -> list[Launch]:
@@ -49,16 +59,23 @@ def pool(y: Blocked, x: Blocked, window: PoolWindow, parts: int) -> list[Launch]
     columns = (y.storage.width - 1) * strides[1] + (kernel[1] - 1) * dilations[1] + 1
     block, image = y.storage.block, (x.storage.height, x.storage.width)
     numbers = (*kernel, *strides, *dilations, *pads[:2], *image, columns)
-    scratch = columns * block * F32.itemsize * parts
-    if window.kind == slots.MAX:
+    scratch = (columns * block + FLAG) * F32.itemsize * parts
+    # of the image's columns some at the right may be left over
+    widths = (max(min(image[1], columns - pads[1]), 1), y.storage.width)
+    is_max = window.kind == slots.MAX
+    folds = [Fold(ORDERED if is_max else SUM, block, tile_of(width)) for width in widths]
+    if is_max:
         launch = blocked_launch("max_pool", _max_pool(block), [y, x], (), numbers, scratch)
-        return [launch]
-    counts = [
-        _counts(axis, window.kind == slots.AVERAGE_INSIDE, window, image, size)
-        for axis, size in enumerate((y.storage.height, y.storage.width))
-    ]
-    kernel_of = _average_pool(block)
-    return [blocked_launch("average_pool", kernel_of, [y, x], counts, numbers, scratch)]
+        folds.append(Fold(LARGEST, block, 1))
+    else:
+        counts = [
+            _counts(axis, window.kind == slots.AVERAGE_INSIDE, window, image, size)
+            for axis, size in enumerate((y.storage.height, y.storage.width))
+        ]
+        average = _average_pool(block)
+        launch = blocked_launch("average_pool", average, [y, x], counts, numbers, scratch)
+    assert isinstance(launch.step, PlainStep)
+    return [replace(launch, step=FoldStep(launch.step, tuple(folds)))]
 
 
 def _axes(window: PoolWindow) -> tuple[tuple[int, ...], ...]:
@@ -134,41 +151,36 @@ def _max_pool(block: int) -> Callable[..., None]:
 
     Where a line of windows holds a NaN, it is done again by folds that keep it.
     """
-    checked, largest = fold_line(CHECKED, block), fold_line(LARGEST, block)
-    greater = fold_line(GREATER, block)
     start_line, clear_lanes = _start_line(block), _clear_lanes(block)
-
-    @compiled_part
-    def fold(y: Any, x: Any, middle: Any, sizes: Any, taps: Any, line: Any) -> None:
-        columns, down = _image_columns(sizes), sizes[DILATION_H] * line
-        inner = at(middle, sizes[LEFT] * block)
-        width, step = sizes[WIDTH], sizes[STRIDE_W] * block
-        across, reach = sizes[KERNEL_W], sizes[DILATION_W] * block
-        if checked(inner, x, columns, block, taps, down) != 0:
-            greater(y, middle, width, step, across, reach)
-        else:
-            largest(inner, x, columns, block, taps, down)
-            largest(y, middle, width, step, across, reach)
 
     def kernel(step: Any, like: Any, part: Any, parts: Any) -> None:
         sizes = at(step, 4)
         to, of, height = at(sizes, STRIDES), at(sizes, STRIDES + 3), sizes[HEIGHT]
-        middle = at(pointer(step[3], like), part * sizes[COLUMNS] * block)
+        middle = at(pointer(step[3], like), part * (sizes[COLUMNS] * block + FLAG))
+        inner = at(middle, sizes[LEFT] * block)
+        ordered = pointer(address(at(middle, sizes[COLUMNS] * block)), step)
+        width, columns = sizes[WIDTH], _image_columns(sizes)
+        down, across = sizes[DILATION_H] * of[LINE], sizes[DILATION_W] * block
         start_line(middle, number(-1e400, like), sizes)
         first, end = share(sizes[IMAGES] * sizes[BLOCKS] * height, part, parts)
         for plane in range(first // height, blocks(end, height)):
             y = at(pointer(step[1], like), plane_start(plane, sizes, to))
             x = at(pointer(step[2], like), plane_start(plane, sizes, of))
-            lanes = lanes_of(plane, sizes, block)
             top, bottom = lines_of(plane, height, first, end)
             for line in range(top, bottom):
                 row, taps = _rows(line, sizes)
-                target = at(y, line * to[LINE])
-                if taps > 0:
-                    fold(target, at(x, row * of[LINE]), middle, sizes, taps, of[LINE])
+                target, source = at(y, line * to[LINE]), at(x, row * of[LINE])
+                columns_step, fold = sizes[STRIDE_W] * block, sizes[FOLD_COLUMNS]
+                ordered[0] = 1
+                if taps > 0 and columns > 0:
+                    call(sizes[FOLD_LINES], inner, source, columns, block, taps, down, ordered)
+                    if ordered[0] == 0:
+                        fold = sizes[FOLD_NAN]
+                        call(fold, inner, source, columns, block, taps, down, ordered)
                 else:
-                    _fill(target, sizes[WIDTH] * block, number(-1e400, like))
-                clear_lanes(target, sizes[WIDTH], lanes)
+                    _fill(inner, columns * block, number(-1e400, like))
+                call(fold, target, middle, width, columns_step, sizes[KERNEL_W], across, ordered)
+                clear_lanes(target, width, lanes_of(plane, sizes, block))
 
     kernel.__qualname__ = f"max_pool_{block}"
     return kernel
@@ -185,7 +197,6 @@ def _average_pool(block: int) -> Callable[..., None]:
     """Kernel. Row: Y, X, divisors of lines and of columns, the numbers of Y and X, those of the
     window; parts share the lines of y.
     """
-    add = fold_line(SUM, block)
     start_line, clear_lanes = _start_line(block), _clear_lanes(block)
 
     @compiled_part
@@ -194,34 +205,33 @@ def _average_pool(block: int) -> Callable[..., None]:
             place = at(y, q * block)
             store(place, div(load(place, block), spread(divisors[q] * factor, block)))
 
-    @compiled_part
-    def fold(y: Any, x: Any, middle: Any, sizes: Any, taps: Any, line: Any) -> None:
-        inner = at(middle, sizes[LEFT] * block)
-        if taps > 0:
-            add(inner, x, _image_columns(sizes), block, taps, sizes[DILATION_H] * line)
-        else:
-            _fill(inner, _image_columns(sizes) * block, number(0.0, y))
-        step, reach = sizes[STRIDE_W] * block, sizes[DILATION_W] * block
-        add(y, middle, sizes[WIDTH], step, sizes[KERNEL_W], reach)
-
     def kernel(step: Any, like: Any, part: Any, parts: Any) -> None:
         sizes = at(step, 6)
         to, of, height = at(sizes, STRIDES), at(sizes, STRIDES + 3), sizes[HEIGHT]
-        middle = at(pointer(step[5], like), part * sizes[COLUMNS] * block)
+        middle = at(pointer(step[5], like), part * (sizes[COLUMNS] * block + FLAG))
+        inner = at(middle, sizes[LEFT] * block)
+        width, columns = sizes[WIDTH], _image_columns(sizes)
+        down, across = sizes[DILATION_H] * of[LINE], sizes[DILATION_W] * block
         start_line(middle, number(0.0, like), sizes)
         first, end = share(sizes[IMAGES] * sizes[BLOCKS] * height, part, parts)
         for plane in range(first // height, blocks(end, height)):
             y = at(pointer(step[1], like), plane_start(plane, sizes, to))
             x = at(pointer(step[2], like), plane_start(plane, sizes, of))
-            lanes = lanes_of(plane, sizes, block)
             top, bottom = lines_of(plane, height, first, end)
             for line in range(top, bottom):
                 row, taps = _rows(line, sizes)
-                target = at(y, line * to[LINE])
-                fold(target, at(x, row * of[LINE]), middle, sizes, taps, of[LINE])
-                factor = pointer(step[3], like)[line]
-                divide(target, sizes[WIDTH], factor, pointer(step[4], like))
-                clear_lanes(target, sizes[WIDTH], lanes)
+                target, source = at(y, line * to[LINE]), at(x, row * of[LINE])
+                columns_step, taps_across = sizes[STRIDE_W] * block, sizes[KERNEL_W]
+                if taps > 0 and columns > 0:
+                    call(sizes[FOLD_LINES], inner, source, columns, block, taps, down, step)
+                else:
+                    _fill(inner, columns * block, number(0.0, like))
+                call(
+                    sizes[FOLD_COLUMNS], target, middle, width, columns_step, taps_across, across,
+                    step,
+                )  # fmt: skip
+                divide(target, width, pointer(step[3], like)[line], pointer(step[4], like))
+                clear_lanes(target, width, lanes_of(plane, sizes, block))
 
     kernel.__qualname__ = f"average_pool_{block}"
     return kernel
