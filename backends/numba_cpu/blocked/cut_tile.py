@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import astuple
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 
 from irconv.backends.numba_cpu import native
-from irconv.backends.numba_cpu.blocked.tile import PixelTile, TileShape, unpacked
-from irconv.backends.numba_cpu.emitter import whole
+from irconv.backends.numba_cpu.blocked.tile import Arguments, PixelTile, TileShape, unpacked
+from irconv.backends.numba_cpu.emitter import flat, whole
 from irconv.backends.numba_cpu.jit import instruction
 
 _I64 = ir.IntType(64)
@@ -20,15 +21,15 @@ _I64 = ir.IntType(64)
 def cut_tile_address(shape: TileShape) -> int:
     """The C address of the tile function, compiled at the first request.
 
-    As `tile.tile_address`, without `accumulate`, `ahead` and `ahead_step` and with two numbers
-    more: of the first block the lanes below `skip` are not written, nor are those of the last block
-    from `keep` on.
+    As `tile.tile_address`, without `accumulate`, `ahead` and `ahead_step`, and with two numbers at
+    the end: of the first block the lanes below `skip` are not written, nor are those of the last
+    block from `keep` on.
     """
     size, floats = types.int64, types.CPointer(types.float32)
     signature = (
         floats, size, types.CPointer(size), size, floats,
         floats, size, size, floats, floats, size, size,
-        types.float32, types.float32, size, size,
+        types.float32, types.float32, size, size, size,
     )  # fmt: skip
     return native.compiled(_tile_function(shape), signature)
 
@@ -51,13 +52,14 @@ def _tile_function(shape: TileShape) -> Callable[..., None]:
         r_plane: Any,
         low: Any,
         high: Any,
+        tiles: Any,
         skip: Any,
         keep: Any,
     ) -> None:
         multiply(
             x, x_line, segments, count, weights,
             (y, y_line, y_plane), bias, (residual, r_line, r_plane),
-            0, (low, high), (weights, 0), (skip, keep),
+            0, (low, high), (weights, 0), tiles, (skip, keep),
         )  # fmt: skip
 
     # The cache of machine code knows a function by its name.
@@ -80,11 +82,12 @@ def _instruction(shape: TileShape) -> Any:
         accumulate: Any,
         bounds: Any,
         ahead: Any,
+        tiles: Any,
         limits: Any,
     ) -> Any:
         given = (
             x, x_line, segments, count, weights, y, bias, residual,
-            accumulate, bounds, ahead, limits,
+            accumulate, bounds, ahead, tiles, limits,
         )  # fmt: skip
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -111,6 +114,21 @@ class CutTile(PixelTile):
         if self.vectors == 1:
             self.masks = {0: builder.and_(first, last)}
         self.stored = 0
+
+    def _multiply(
+        self, arg: Arguments, x: Any, y: Any, residual: Any, ahead: Any
+    ) -> tuple[list[Any], Any]:
+        """The sums of products; nothing is asked for ahead: a segment is too short for that."""
+        turns = whole(self.shape.run // self.unroll)
+        steps = partial(self._steps, arg.x_line, [])
+
+        def segment(carried: list[Any]) -> list[Any]:
+            table, *rest = carried
+            start = self.at(x, self.builder.load(table))
+            return [self.at(table, 1), *self.loop(turns, [start, *rest], steps)[1:]]
+
+        carried = [arg.segments, arg.weights, *flat(self.zeros())]
+        return self.loop(arg.count, carried, segment)[2:], ahead
 
     def _numbers(self, value: Any) -> Any:
         start = ir.Constant(ir.VectorType(_I64, self.lanes), ir.Undefined)

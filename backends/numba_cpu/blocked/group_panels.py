@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import gcd
 
 import numpy as np
 
 from irconv.backends.numba_cpu.blocked.storage import Storage
 from irconv.backends.numba_cpu.blocked.tile import F32, lanes
-from irconv.backends.numba_cpu.blocked.tiling import Panels
+from irconv.backends.numba_cpu.blocked.tiling import LINES, Panels
 from irconv.backends.numba_cpu.packing import aligned
 from irconv.geometry import ConvGeometry
 from irconv.types import Array
@@ -38,12 +37,20 @@ def panels_of(geometry: ConvGeometry, pixels: int) -> list[Panel]:
         first, end = low // size, -(-high // size)
         # nobody else writes the lanes that fill up the last block: zeros
         limit = high if group < geometry.group - 1 else end * size
-        for vectors in Panels.of(end - first, pixels).each():
+        for vectors in _cut(end - first, pixels):
             skip = max(low - first * size, 0)
             keep = min(limit - (first + vectors - 1) * size, size)
             found.append(Panel(group, first, vectors, skip, keep))
             first += vectors
     return found
+
+
+def _cut(blocks: int, pixels: int) -> list[int]:
+    """The blocks of each panel: three at a time, which need fewest loads for a product."""
+    if pixels <= LINES or blocks <= 2:
+        return Panels.of(blocks, pixels).each()
+    pairs = -blocks % 3
+    return [3] * ((blocks - 2 * pairs) // 3) + [2] * pairs
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,8 @@ class Depth:
         places = slots // x.block * x.plane + slots % x.block
         order = np.argsort(places, 1)
         sorted_slots = np.take_along_axis(slots, order, 1)
-        run = gcd(_common_run(sorted_slots, x.block), 2)
+        # longer runs gain nothing: LLVM then loads weights too early, and lacks registers
+        run = 2 if _are_pairs(sorted_slots, x.block) else 1
         offsets = np.take_along_axis(places, order, 1)[:, ::run]
         return cls(order.reshape(group, -1, run), offsets, run)
 
@@ -98,11 +106,9 @@ class Depth:
         return joined, starts
 
 
-def _common_run(slots: Array, block: int) -> int:
-    """The largest number that divides all runs of neighbouring channels of one block."""
-    ends = (np.diff(slots, axis=1) != 1) | (slots[:, 1:] % block == 0)
-    run = int(slots.shape[1])
-    for line in ends:
-        cuts = np.flatnonzero(line) + 1
-        run = gcd(run, *np.diff([0, *cuts, slots.shape[1]]).tolist())
-    return run
+def _are_pairs(slots: Array, block: int) -> bool:
+    """Whether every two of the channels lie side by side in a block."""
+    if slots.shape[1] % 2:
+        return False
+    first, second = slots[:, ::2], slots[:, 1::2]
+    return bool(((second == first + 1) & (second % block != 0)).all())

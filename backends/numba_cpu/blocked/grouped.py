@@ -90,8 +90,10 @@ def _unit(step: Any, panel: Any, cut: Any, x: Any, y: Any, residual: Any) -> Non
     for i in range(cut[LINES]):
         short_line = int(i >= cut[LINE_LONGER])
         pixel = 0
-        for j in range(cut[PIXELS]):
-            short = int(j >= cut[PIXEL_LONGER])
+        for short in range(2):
+            tiles = cut[PIXELS] - cut[PIXEL_LONGER] if short else cut[PIXEL_LONGER]
+            if tiles == 0:
+                continue
             added = residual
             if step[RESIDUAL] != 0:
                 added = at(residual, line * step[R_LINE] + pixel * lanes_of(y))
@@ -111,10 +113,11 @@ def _unit(step: Any, panel: Any, cut: Any, x: Any, y: Any, residual: Any) -> Non
                 step[R_PLANE],
                 low,
                 high,
+                tiles,
                 panel[SKIP],
                 panel[KEEP],
             )
-            pixel += cut[PIXEL_SIZE] - short
+            pixel += (cut[PIXEL_SIZE] - short) * tiles
         line += cut[LINE_SIZE] - short_line
 
 

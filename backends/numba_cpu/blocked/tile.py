@@ -114,7 +114,7 @@ def _tile_function(shape: TileShape) -> Callable[..., None]:
 
 
 @dataclass(frozen=True)
-class _Arguments:
+class Arguments:
     """The LLVM values of one call: see `tile_address`."""
 
     x: Any
@@ -131,9 +131,9 @@ class _Arguments:
     tiles: Any = None
 
 
-def unpacked(builder: Any, args: Any) -> _Arguments:
+def unpacked(builder: Any, args: Any) -> Arguments:
     """The arguments of the instruction, those that are tuples as tuples of LLVM values."""
-    return _Arguments(
+    return Arguments(
         *(
             tuple(builder.extract_value(value, i) for i in range(len(value.type)))
             if isinstance(value.type, ir.Aggregate)
@@ -197,7 +197,7 @@ class PixelTile(TileEmitter):
         # One vector of weights has the most loads of x, many have few pixels: no place to spare.
         self.asks = 1 < shape.vectors <= 3
 
-    def emit(self, arg: _Arguments) -> None:
+    def emit(self, arg: Arguments) -> None:
         """All tiles, one after the other."""
         x_step = self.shape.width * self.shape.pixel_step
         y_step = whole(self.shape.width * self.lanes)
@@ -217,7 +217,7 @@ class PixelTile(TileEmitter):
             self.loop(arg.tiles, start, tile)
 
     def _multiply(
-        self, arg: _Arguments, x: Any, y: Any, residual: Any, ahead: Any
+        self, arg: Arguments, x: Any, y: Any, residual: Any, ahead: Any
     ) -> tuple[list[Any], Any]:
         """The sums of products, and where `ahead` has moved to.
 
@@ -280,7 +280,7 @@ class PixelTile(TileEmitter):
         following = self.column(weights, self.unroll * self.vectors)
         return [self.at(x, self.unroll), following, *places, *flat(tile)]
 
-    def _finish(self, arg: _Arguments, sums: list[Any], y: Any, residual: Any) -> None:
+    def _finish(self, arg: Arguments, sums: list[Any], y: Any, residual: Any) -> None:
         """What is added to the products, the bounds, the stores."""
         builder = self.builder
         places = self._places(y, *arg.y[1:])
