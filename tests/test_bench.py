@@ -13,6 +13,7 @@ import irconv as ic
 from irconv.bench.campaign import Request, expanded, peaks, run_campaign
 from irconv.bench.compare import Plan, compare
 from irconv.bench.data import magnitudes
+from irconv.bench.layers import peer_steps
 from irconv.bench.measure import Timing, interleaved
 from irconv.bench.peers import PEERS, OnnxRuntime, installed_peers, peer_file
 from irconv.bench.rows import FASTER, Comparison, Results, Row
@@ -219,6 +220,13 @@ def test_only_light_models_need_a_file_of_weights(tmp_path: Path) -> None:
     assert with_weights("zoo:lenet5", 3, tmp_path) == ("zoo:lenet5", 3)
     assert with_weights("m.onnx", None, tmp_path) == ("m.onnx", None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_batch_gives_onnxruntime_the_same_kernels(tmp_path: Path) -> None:
+    spec, seed = with_weights("light:squeezenet", 0, tmp_path)
+    sources = [read_source("light:squeezenet", spec, seed, b, tmp_path) for b in (None, 2)]
+    own, changed = ([s.op for s in peer_steps(source, 1, 1, 0)] for source in sources)
+    assert own == changed
 
 
 # -- the data ------------------------------------------------------------------------------------

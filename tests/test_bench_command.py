@@ -84,7 +84,18 @@ def test_the_files_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_command_it_tells_asks_for_the_same_again() -> None:
-    words = ("zoo:lenet5", *QUICK, "--seed", "3", "--pipeline", "fold,im2col", "--json", "-", "-q")
+    words = (
+        "zoo:lenet5",
+        *QUICK,
+        "--seed",
+        "3",
+        "--tune",
+        "--pipeline",
+        "fold,im2col",
+        "--json",
+        "-",
+        "-q",
+    )
     command = json.loads(bench(*words).stdout)["command"].split()
     assert command[:2] == ["irconv", "bench"]
     again = json.loads(bench(*command[2:], "-q").stdout)

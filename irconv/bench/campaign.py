@@ -40,6 +40,7 @@ class Request:
     runs: int = 20
     memory: bool = True
     layers: bool = False
+    tune: bool = False
     seed: int = 0
 
     def plan(self, threads: int, memory: bool) -> Plan:
@@ -52,6 +53,7 @@ class Request:
             threads,
             self.runs,
             memory,
+            self.tune,
             self.seed,
         )
 

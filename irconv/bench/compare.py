@@ -37,6 +37,7 @@ class Plan:
     threads: int = 1
     runs: int = 20
     memory: bool = True
+    tune: bool = False
     seed: int = 0
 
 
@@ -125,7 +126,7 @@ def _jobs(source: Source, plan: Plan) -> dict[str, Job]:
     for precision in plan.precisions:
         for pipeline in plan.pipelines:
             form = "" if pipeline is None else f" {pipeline or '(as it stands)'}"
-            own = replace(job, pipeline=pipeline, precision=precision)
+            own = replace(job, pipeline=pipeline, precision=precision, tune=plan.tune)
             found[f"{OURS} {precision}{form}"] = own
     return found | {peer: replace(job, engine=peer) for peer in plan.peers}
 

@@ -47,6 +47,7 @@ class Job:
     backend: str = "numba_cpu"
     pipeline: str | None = None
     precision: Precision = "fast"
+    tune: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ def _ours(job: Job, inputs: Mapping[str, Array]) -> tuple[Callable[[], Any], flo
 
 def compiled(job: Job, graph: Graph, inputs: Mapping[str, Array]) -> Executable:
     """The executable of a job, with the program for the sizes of `inputs` made."""
-    executable = compile_graph(graph, job.backend, job.pipeline, job.precision, job.threads)
+    executable = compile_graph(
+        graph, job.backend, job.pipeline, job.precision, job.threads, job.tune
+    )
     executable.prepare(bind_symbols(graph.inputs, [inputs[v.name] for v in graph.inputs]))
     return executable
 

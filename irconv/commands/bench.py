@@ -64,6 +64,9 @@ def bench(
     layers: Annotated[
         bool, typer.Option("--layers", help="Time each layer, beside onnxruntime's profile.")
     ] = False,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Ours chooses algorithms by measuring them.")
+    ] = False,
     seed: Seed = 0,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write all figures as JSON; - is stdout.")
@@ -94,6 +97,7 @@ def bench(
         runs,
         memory,
         layers,
+        tune,
         seed,
     )
     if not request.models:

@@ -77,5 +77,6 @@ def words_of(named: Sequence[str], request: Request, outputs: Iterable[str]) -> 
     ):
         yield from (option, str(value)) if value != usual else ()
     yield from ("--layers",) if request.layers else ()
+    yield from ("--tune",) if request.tune else ()
     yield from () if request.memory else ("--no-memory",)
     yield from outputs
