@@ -25,6 +25,8 @@ EXPOSED = 0.25
 TRANSFORM = 1.8
 # How often V and M cross the third cache: written (read first, then sent back), and read.
 CROSSINGS = 4
+# How much longer weights take that are read again for each block of tiles, beside V and M.
+AGAIN = 1.5
 # Of the second cache: V and M of a block of tiles.
 BLOCK_SHARE = 0.75
 # How much longer the weights take where one group of tiles leaves no time to ask for the next ones.
@@ -177,7 +179,7 @@ class _Work:
         busiest = -(-self.groups // self.threads)
         of_group = (self.depth + PANEL * self.machine.lanes) * self.points * FLOAT * GROUP
         together = max(int(BLOCK_SHARE * self.machine.l2_bytes / of_group), 1)
-        again = (-(-busiest // together) - 1) * self.weight_bytes
+        again = AGAIN * (-(-busiest // together) - 1) * self.weight_bytes
         uneven = busiest * self.threads / self.groups
         streamed = self.streamed(min(together, busiest))
         transforms = self.transforms * uneven + STEP_SECONDS

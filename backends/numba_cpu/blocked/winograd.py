@@ -35,6 +35,9 @@ from irconv.winograd import KERNEL, weight_matrix
 
 _CACHE = 768 << 10  # bytes of V and M of a block of tiles: most of a second cache
 _LINE = 64  # bytes
+# Products that are added one after the other: the sums of such pieces are added in the end. More
+# would make the errors of long sums larger than those of the transforms.
+MOST_ADDED = 128
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,6 @@ class WinogradLayer:
         """Blocks of channels of y that are multiplied together."""
         blocks = self.y.blocks
         vectors = 3 if blocks % 3 == 0 and blocks % 2 and most_rows(3) > 1 else min(2, blocks)
-        if self.y.images * self.down * self.across <= most_rows(2):
-            vectors = 1  # one group: the next weights are asked for as fast as these are used
         return Panels(-(-blocks // vectors), vectors, (blocks - 1) % vectors + 1)
 
     @property
@@ -317,6 +318,8 @@ def _cuts(layer: WinogradLayer, scratch: Scratch) -> dict[int, int | float]:
         slot.SCRATCH_EACH: scratch.each,
         slot.PANELS: layer.panels.count,
         slot.VECTORS: layer.panels.vectors,
+        slot.LAST: layer.panels.last,
+        slot.PIECES: -(-layer.x.blocks * lanes() // MOST_ADDED),
     }
 
 
@@ -332,6 +335,4 @@ def _weight_steps(layer: WinogradLayer) -> dict[int, int | float]:
         slot.PANEL_STEP: steps[0],
         slot.POINT_STEP: steps[1],
         slot.LAST_POINT_STEP: steps[2],
-        slot.PIECE: piece,
-        slot.LAST_PIECE: last,
     }

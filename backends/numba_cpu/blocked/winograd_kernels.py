@@ -29,9 +29,9 @@ from irconv.backends.numba_cpu.work import blocks, share
     GROUPS, GROUP_SIZE, GROUP_LONGER,       # groups of tiles; see `tiling.Pieces`
     BLOCK_GROUPS,                           # of a block of tiles of the fused form
     ROOM, V_POINT, M_POINT, M_PLACE, SCRATCH_EACH,  # see `winograd.Scratch`
-    PANELS, VECTORS,                        # of channels of y, blocks of a panel
+    PANELS, VECTORS, LAST,                  # of channels of y, blocks of a panel and of the last
     PANEL_STEP, POINT_STEP, LAST_POINT_STEP,        # of U, from one to the next
-    PIECE, LAST_PIECE,                      # of U: the weights of one point and panel
+    PIECES,                                 # of the channels of x: see `winograd.MOST_ADDED`
     INPUT, INPUT_EDGE, OUTPUT, OUTPUT_EDGE,         # transforms
     LOW, HIGH, FINISH, ALPHA, BETA,         # the epilogue; see `slots`
     CODES,                                  # of four tiles: [last panel or not][shorter group]
@@ -47,6 +47,7 @@ def _clipped(value: Any, low: Any, high: Any) -> Any:
 
 @compiled_part
 def _group_start(step: Any, group: Any) -> Any:
+    """The first tile of a group: see `tiling.Pieces`."""
     return group * (step[GROUP_SIZE] - 1) + min(group, step[GROUP_LONGER])
 
 
@@ -163,39 +164,45 @@ def _multiply(
     step: Any, like: Any, point: Any, panel: Any, first: Any, end: Any, v: Any, m: Any
 ) -> None:
     """The products of one point for groups first .. end of tiles and one panel of channels."""
-    width = lanes(like)
+    width, room = lanes(like), step[ROOM]
     last = panel == step[PANELS] - 1
-    size = step[LAST_PIECE] if last else step[PIECE]
+    of_block = (step[LAST] if last else step[VECTORS]) * (width * width)
     u = at(pointer(step[U], like), panel * step[PANEL_STEP])
     u = at(u, point * (step[LAST_POINT_STEP] if last else step[POINT_STEP]))
     codes = at(step, CODES + 2 if last else CODES)
     none, low, high = pointer(0, like), number(-inf, like), number(inf, like)
-    depth = step[IN_BLOCKS] * (width * width)
-    begin = _group_start(step, first)
-    for group in range(first, end):
-        start = _group_start(step, group)
-        place, done = (start - begin) * width, (group - first) * depth
-        call(
-            codes[0 if group < step[GROUP_LONGER] else 1],
-            at(v, place),
-            0,
-            pointer(step[SEGMENTS], step),
-            step[IN_BLOCKS],
-            u,
-            at(m, place),
-            0,
-            step[ROOM] * width,
-            none,
-            none,
-            0,
-            0,
-            0,
-            low,
-            high,
-            at(u, size + done),  # the next weights
-            width if done < size else 0,
-            1,
-        )
+    longer = max(min(end, step[GROUP_LONGER]) - first, 0)
+    for piece in range(step[PIECES]):
+        low_block, high_block = share(step[IN_BLOCKS], piece, step[PIECES])
+        ahead, stride = at(u, high_block * of_block), blocks(of_block, (end - first) * width)
+        place = 0
+        for short in range(2):
+            tiles = end - first - longer if short else longer
+            if tiles == 0:
+                continue
+            call(
+                codes[short],
+                at(v, place),
+                0,
+                at(pointer(step[SEGMENTS], step), low_block),
+                high_block - low_block,
+                at(u, low_block * of_block),
+                at(m, place),
+                0,
+                room * width,
+                none,
+                none,
+                0,
+                0,
+                piece,  # whether it adds to what is there
+                low,
+                high,
+                ahead,  # the next weights
+                stride,
+                tiles,
+            )
+            place += tiles * (step[GROUP_SIZE] - short) * width
+            ahead = at(ahead, tiles * stride * (high_block - low_block) * width)
 
 
 def fused(step: Any, like: Any, part: Any, parts: Any) -> None:

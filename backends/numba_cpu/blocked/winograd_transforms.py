@@ -218,9 +218,7 @@ class _Products:
             output_line(size, [self._load(i * span + j) for i in range(span)], _fma)
             for j in range(span)
         ]
-        lines = (
-            output_line(size, [column[i] for column in columns], _fma) for i in range(size)
-        )
+        lines = (output_line(size, [column[i] for column in columns], _fma) for i in range(size))
         return [[found.value for found in line] for line in lines]
 
     def _load(self, number: int) -> _Register:
