@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from irconv.backends.numba_cpu.blocked.convolution import convolution
+from irconv.backends.numba_cpu.blocked.preactivation import Preactivation
 from irconv.backends.numba_cpu.blocked.tile import lanes
 from irconv.backends.numba_cpu.blocked.tiling import Panels, Pieces, Rectangle, Tiling
 from irconv.backends.numba_cpu.step import NOTHING, Epilogue
@@ -63,7 +65,11 @@ def integers(shape: tuple[int, ...], seed: int) -> Array:
     return np.random.default_rng(seed).integers(-4, 5, shape).astype(np.float32)
 
 
-def check(case: Case) -> None:
+def check(
+    case: Case,
+    mapped: Callable[[Array], Array] = lambda x: x,
+    before: Preactivation | None = None,
+) -> None:
     """The result of every number of parts, exactly; nothing else is written."""
     g = case.geometry
     rank = g.rank
@@ -76,7 +82,7 @@ def check(case: Case) -> None:
     source = operand(x, case.block, halo, around=0.0, extra=(1, 1))
     y_halo = case.y_halo if case.y_halo is not None else (0,) * (2 * rank)
     added = operand(r, L, y_halo, extra=case.extra) if r is not None else None
-    expected = convolved(x, w, g)
+    expected = convolved(mapped(x), w, g)
     if b is not None:
         expected = expected + along_channels(b, rank)
     if r is not None:
@@ -93,6 +99,7 @@ def check(case: Case) -> None:
             added.blocked if added is not None else None,
             case.ending,
             max(case.parts),
+            before,
         )
         assert launches is not None
         run(launches, parts)
@@ -252,3 +259,36 @@ def test_shares_cover_all_items_evenly(repeats: int) -> None:
 def test_a_rectangle_stacks_short_lines() -> None:
     assert Rectangle.of(2, 7, 2).tiles == 1
     assert Rectangle.of(1, 56, 2).pixels.each() == [14] * 4
+
+
+MAPPED = [
+    Case(3 * L, 2 * L, (9, 14), x_halo=(1, 1, 0, 2), y_halo=(1, 1, 1, 1), residual=True),
+    Case(2 * L, 5 * L, (30, 31), images=2, ending=RELU, parts=(1, 2, 3)),
+    Case(L + 5, 3 * L, (7, 7), x_halo=(0, 0, 0, 0), extra=(1, 0), parts=(1, 2, 3, 9)),
+    Case(L, L, (14, 15), strides=(2, 2), parts=(1, 2)),
+    Case(2 * L, 2 * L, (13, 12), x_halo=(2, 1, 0, 0), images=3, parts=(1, 2, 3)),
+    Case(2 * L, L, (60,), (1,), x_halo=(1, 2)),
+    Case(40 * L, 2 * L, (20, 20), parts=(1, 2)),
+]
+
+
+@pytest.mark.parametrize("case", MAPPED, ids=str)
+@pytest.mark.parametrize("bounds", [(0.0, inf), (-inf, inf), (-1.0, 4.0)])
+def test_the_input_is_mapped_on_the_way(case: Case, bounds: tuple[float, float]) -> None:
+    g = case.geometry
+    scale, shift = integers((g.in_channels,), 5), integers((g.in_channels,), 6)
+
+    def mapped(x: Array) -> Array:
+        y = x * along_channels(scale, g.rank) + along_channels(shift, g.rank)
+        return np.clip(y, *bounds)
+
+    check(case, mapped, Preactivation(scale, shift, *bounds))
+
+
+def test_only_pointwise_convolutions_map_their_input() -> None:
+    case = Case(L, L, (8, 8), (3, 3), pads=(1, 1, 1, 1))
+    x = operand(integers((1, L, 8, 8), 0), L, (1, 1, 1, 1), around=0.0)
+    y = result((1, L, 8, 8), L, (0, 0, 0, 0))
+    before = Preactivation(np.ones(L, np.float32), np.ones(L, np.float32))
+    w = integers((L, L, 3, 3), 1)
+    assert convolution(x.blocked, y.blocked, case.geometry, w, before=before) is None

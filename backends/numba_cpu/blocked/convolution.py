@@ -9,6 +9,7 @@ from irconv.backends.numba_cpu.blocked.grouped import grouped_convolution
 from irconv.backends.numba_cpu.blocked.halo import clear_halo
 from irconv.backends.numba_cpu.blocked.launches import Blocked
 from irconv.backends.numba_cpu.blocked.layer import Layer, of_two_axes
+from irconv.backends.numba_cpu.blocked.preactivation import Preactivation, mapped_convolution
 from irconv.backends.numba_cpu.launch import Launch
 from irconv.backends.numba_cpu.step import NOTHING, Epilogue
 from irconv.geometry import ConvGeometry
@@ -24,6 +25,7 @@ def convolution(
     residual: Blocked | None = None,
     ending: Epilogue = NOTHING,
     parts: int = 1,
+    before: Preactivation | None = None,
 ) -> list[Launch] | None:
     """y = activation(conv(x, weights) + bias + residual), and the halo of y.
 
@@ -31,6 +33,8 @@ def convolution(
     `parts` is the most threads that will run it. The channels of x may have any order. None where
     no kernel does: the halo of x must hold the padding, y and the residual have blocks of one
     vector, and their channels lie in order (where each is by itself: as those of x).
+
+    `before` maps x on the way; only 1x1 kernels without padding and groups take it.
     """
     geometry = of_two_axes(geometry)
     layer = Layer(
@@ -38,6 +42,11 @@ def convolution(
     )
     if not layer.is_possible():
         return None
+    operands = Operands(x, y, weights, bias, residual)
+    if before is not None:
+        if not layer.is_pointwise():
+            return None
+        return mapped_convolution(layer, operands, before, parts)
     if layer.is_depthwise():
         return depthwise_convolution(x, y, geometry, weights, bias, residual, ending)
     if not layer.has_whole_groups():
@@ -45,6 +54,5 @@ def convolution(
         return grouped_convolution(
             x, y, geometry, weights, bias, residual, ending, parts, flat=flat
         )
-    operands = Operands(x, y, weights, bias, residual)
     row = convolve_row(layer, layer.tiling(parts), operands, parts)
     return [*clear_halo(y), row.launch("convolve_blocks", convolve, ending.activation)]

@@ -48,6 +48,12 @@ class Layer:
             and (self.geometry.group == 1 or self.x.block == lanes())
         )
 
+    def is_pointwise(self) -> bool:
+        """Whether each output pixel is made of one pixel of x, which is in blocks of one vector."""
+        g = self.geometry
+        single = (*g.kernel, g.group) == (1, 1, 1) and not any(g.pads)
+        return single and self.x.block == lanes()
+
     def is_depthwise(self) -> bool:
         """Whether each channel is by itself."""
         g = self.geometry

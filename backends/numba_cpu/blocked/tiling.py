@@ -145,6 +145,14 @@ class Tiling:
         """`shares` of the items of one image and group, in order of work."""
         return shares(self._costs, repeats, most)
 
+    def unit_shares(self, repeats: int, most: int) -> Array:
+        """`shares` of the units alone, each with all panels."""
+        costs = {
+            size: sum(self.rectangle(size, v).cost(self.depth) for v in self.panels.each())
+            for size in set(self.units.sizes)
+        }
+        return shares([costs[size] for size in self.units.each()], repeats, most)
+
 
 def shares(costs: Sequence[int], repeats: int, most: int) -> Array:
     """[most * (most + 3) / 2] int64: for 1, 2, ... `most` parts where each part's items begin.
