@@ -20,7 +20,9 @@ from irconv.ops.conv import Conv
 from irconv.ops.elementwise import Add, Mul, Sum
 from irconv.ops.fused import POOLS, Clamp, FusedConv
 from irconv.ops.norm import LRN, BatchNormalization
+from irconv.ops.pool import AveragePool, MaxPool
 from irconv.ops.rearrange import ChannelShuffle, Concat
+from irconv.ops.winograd import WinogradConv
 from irconv.types import TensorType
 
 # a value and the size of its blocks: a plain value may be packed in two ways
@@ -86,7 +88,7 @@ def choose_layouts(graph: Graph, block: int) -> Choice:
         result = (node.name, block)
         halos[result].append((0,) * (2 * (node.result.tensor_type.rank - 2)))
         for index, value in _read(node):
-            key = (value.name, _block_of(node, value, inside, block))
+            key = (value.name, _block_of(node, index, inside, block))
             halos[key].append(_zeros_around(node, index, value))
             if isinstance(node.op, Concat | ChannelShuffle):
                 same.union(result, key)
@@ -118,16 +120,18 @@ def _read(node: Node) -> Iterator[tuple[int, Value]]:
             yield index, value
 
 
-def _block_of(node: Node, value: Value, inside: set[Value], block: int) -> int:
+def _block_of(node: Node, index: int, inside: set[Value], block: int) -> int:
     """A picture of few channels keeps them side by side: its blocks are as small."""
+    value = node.operands[index]
+    assert value is not None
     channels = known(value.shape[1])
-    stem = isinstance(node.op, CONVOLUTIONS) and value is node.operand(0) and node.op.group == 1
+    stem = isinstance(node.op, CONVOLUTIONS) and index == 0 and node.op.group == 1
     return channels if stem and value not in inside and channels < block else block
 
 
-def block_of(node: Node, value: Value, block: int) -> int:
-    """The size of the blocks in which `node` reads a value that is not in blocks yet."""
-    return _block_of(node, value, set(), block)
+def block_of(node: Node, index: int, block: int) -> int:
+    """The size of the blocks in which `node` reads an operand that is not in blocks yet."""
+    return _block_of(node, index, set(), block)
 
 
 def _zeros_around(node: Node, index: int, value: Value) -> tuple[int, ...]:
@@ -167,6 +171,20 @@ def refusal(node: Node) -> str | None:
     return None
 
 
+def makes_pool(op: FusedConv) -> bool:
+    """Whether a kernel makes the pool of a convolution while it makes the convolution."""
+    clamps = op.activation is None or isinstance(op.activation, act.Relu | Clamp)
+    return isinstance(op, WinogradConv) and clamps and _is_halving(op.pool)
+
+
+def _is_halving(pool: Op | None) -> bool:
+    """Whether it is a pool of 2x2 with stride 2 and no padding."""
+    if not isinstance(pool, MaxPool | AveragePool):
+        return False
+    window = (pool.kernel_shape, pool.strides, pool.dilations, pool.pads)
+    return window == ((2, 2), (2, 2), (1, 1), (0, 0, 0, 0)) and not pool.ceil_mode
+
+
 def _convolution_refusal(node: Node) -> str | None:
     op = node.op
     assert isinstance(op, Conv | FusedConv)
@@ -181,7 +199,7 @@ def _convolution_refusal(node: Node) -> str | None:
     if op.group == 1:
         return None
     if depth == 1 and rows == op.group:
-        return "it pools each channel by itself" if getattr(op, "pool", None) else None
+        return None
     if rows // op.group < LEAST_ROWS:
         return f"its groups of {rows // op.group} output channels leave most of a block empty"
     return None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from irconv.graph import Graph, Node, Value
+from irconv.layout import Layout
+from irconv.ops.fused import FusedConv
 from irconv.ops.layout import Pack as PackOp
 from irconv.ops.layout import Unpack
-from irconv.passes.layouts import Choice, block_of, choose_layouts, is_block_op, refusal
+from irconv.passes.layouts import Choice, block_of, choose_layouts, is_block_op, makes_pool, refusal
 from irconv.pipeline import Pass
 from irconv.rewrite import Rewriter, rule
 
@@ -56,11 +58,27 @@ def into_blocks(
     if node.name not in choice.nodes:
         return None  # nothing that it reads is in blocks
     layout = choice.layouts[node.name, block]
-    operands = [_in_blocks(node, v, rewriter, block, choice, packed) for v in node.operands]
-    y = rewriter.emit(node.op, *operands, name="blocks")
-    y.type = y.tensor_type.with_layout(layout)
+    operands = [
+        _in_blocks(node, i, rewriter, block, choice, packed) for i in range(len(node.operands))
+    ]
+    y = _emit(node, operands, rewriter, layout)
     names[y] = node.name
     return rewriter.emit(Unpack(), y, name="unpacked")
+
+
+def _emit(node: Node, operands: list[Value | None], rewriter: Rewriter, layout: Layout) -> Value:
+    """The node on blocks; a pool that no kernel makes with its convolution by itself."""
+    op = node.op
+    pool = op.pool if isinstance(op, FusedConv) else None
+    if pool is not None and not makes_pool(op):
+        assert isinstance(op, FusedConv)
+        before = rewriter.emit(replace(op, pool=None), *operands, name="before_pool")
+        none = Layout(layout.block, (0,) * len(layout.halo))
+        before.type = before.tensor_type.with_layout(none)
+        op, operands = pool, [before]
+    y = rewriter.emit(op, *operands, name="blocks")
+    y.type = y.tensor_type.with_layout(layout)
+    return y
 
 
 def _is_laid_out(value: Value | None) -> bool:
@@ -69,18 +87,19 @@ def _is_laid_out(value: Value | None) -> bool:
 
 def _in_blocks(
     node: Node,
-    value: Value | None,
+    index: int,
     rewriter: Rewriter,
     block: int,
     choice: Choice,
     packed: dict[tuple[str, int], Value],
 ) -> Value | None:
-    """`value` in blocks, where that was chosen for it; parameters stay as they are."""
+    """An operand in blocks; a parameter stays as it is."""
+    value = node.operands[index]
     if value is None or value.is_parameter:
         return value
     if value.producer is not None and isinstance(value.producer.op, Unpack):
         return value.producer.operand(0)
-    key = (value.name, block_of(node, value, block))
+    key = (value.name, block_of(node, index, block))
     if key not in packed or packed[key].producer is None:
         layout = choice.layouts[key]
         packed[key] = rewriter.emit(PackOp(layout.block, layout.halo), value, name="packed")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from irconv.backend import Options
-from irconv.backends.numba_cpu import NumbaCpu
+from irconv.backends.numba_cpu import NumbaCpu, pipeline_for
 from irconv.errors import GraphError, InputError
 from irconv.executable import compile as build
 from irconv.graph import Graph, Value
@@ -38,7 +38,8 @@ from tests.graphs import BATCH, graphs, integer_inputs
 
 PIPELINES = (
     "",
-    NumbaCpu.default_pipeline,
+    pipeline_for(Options("strict")),
+    "canonicalize,fold,fold_batchnorm,fuse,canonicalize",
     "fold,im2col",
     "fold,fuse,conv_matrix",
     "fuse,conv_matrix{form=literal}",
@@ -48,7 +49,10 @@ PIPELINES = (
 
 # what the random networks must reach; a convolution with its pool is rare among them
 EXPECTED_KERNELS = {
+    "clear_halo+convolve_blocks",
+    "clear_halo+pack",
     "convolve",
+    "convolve_blocks",
     "convolve_transposed",
     "depthwise",
     "im2col",

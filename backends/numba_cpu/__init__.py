@@ -13,15 +13,20 @@ from irconv.backends.numba_cpu.peak import peak_flops
 from irconv.backends.numba_cpu.program import CpuProgram
 from irconv.graph import Graph
 
-PACKED = False
 _FUSED = "canonicalize,fold,fold_batchnorm,fuse,canonicalize"
 
 
 def pipeline_for(options: Options) -> str:
-    """Fused nodes on blocks of one vector's channels."""
+    """Fused nodes on blocks of one vector's channels; Winograd's transforms where allowed."""
     block = machine.tile(np.dtype(np.float32)).lanes
-    pack = "pack" if block == 16 else f"pack{{block={block}}}"
-    return _FUSED if not PACKED else f"{_FUSED},{pack}"
+    threads = f"{{threads={options.threads}}}" if options.threads > 1 else ""
+    stages = [
+        _FUSED,
+        *([f"winograd{threads}"] if options.precision == "fast" else []),
+        "pack" if block == 16 else f"pack{{block={block}}}",
+        "fuse_preactivation",
+    ]
+    return ",".join(stages)
 
 
 class NumbaCpu:
