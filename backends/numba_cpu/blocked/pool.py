@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -49,33 +49,53 @@ from irconv.types import Array
 FLAG = 16  # elements behind the line in the scratch, of which the first two hold an int64
 
 
+@dataclass(frozen=True)
+class PoolPlan:
+    """What a kernel needs of a pool: its numbers, its folds, the divisors of an average."""
+
+    numbers: tuple[int, ...]
+    folds: tuple[Fold, ...]
+    divisors: tuple[Array, ...]
+    columns: int  # of a line of windows
+
+    @property
+    def scratch(self) -> int:
+        """Elements of a line of windows, with its flag."""
+        return self.columns * self.folds[0].block + FLAG
+
+
+def plan_pool(
+    window: PoolWindow, image: tuple[int, int], out: tuple[int, int], block: int
+) -> PoolPlan:
+    """The plan for images of these lines and columns, and results of those."""
+    kernel, strides, dilations, pads = _axes(window)
+    columns = (out[1] - 1) * strides[1] + (kernel[1] - 1) * dilations[1] + 1
+    numbers = (*kernel, *strides, *dilations, *pads[:2], *image, columns)
+    # of the image's columns some at the right may be left over
+    widths = (max(min(image[1], columns - pads[1]), 1), out[1])
+    is_max = window.kind == slots.MAX
+    folds = [Fold(ORDERED if is_max else SUM, block, tile_of(width)) for width in widths]
+    if is_max:
+        return PoolPlan(numbers, (*folds, Fold(LARGEST, block, 1)), (), columns)
+    inside = window.kind == slots.AVERAGE_INSIDE
+    divisors = tuple(_counts(axis, inside, window, image, out[axis]) for axis in range(2))
+    return PoolPlan(numbers, tuple(folds), divisors, columns)
+
+
 def pool(y: Blocked, x: Blocked, window: PoolWindow, parts: int) -> list[Launch]:
     """y = the pool of x; the halo of x is not read.
 
     Each line of y is made in two steps: the lines of its windows are folded into one line in the
     scratch, whose ends are filled up with what changes no result; then the columns are.
     """
-    kernel, strides, dilations, pads = _axes(window)
-    columns = (y.storage.width - 1) * strides[1] + (kernel[1] - 1) * dilations[1] + 1
-    block, image = y.storage.block, (x.storage.height, x.storage.width)
-    numbers = (*kernel, *strides, *dilations, *pads[:2], *image, columns)
-    scratch = (columns * block + FLAG) * F32.itemsize * parts
-    # of the image's columns some at the right may be left over
-    widths = (max(min(image[1], columns - pads[1]), 1), y.storage.width)
-    is_max = window.kind == slots.MAX
-    folds = [Fold(ORDERED if is_max else SUM, block, tile_of(width)) for width in widths]
-    if is_max:
-        launch = blocked_launch("max_pool", _max_pool(block), [y, x], (), numbers, scratch)
-        folds.append(Fold(LARGEST, block, 1))
-    else:
-        counts = [
-            _counts(axis, window.kind == slots.AVERAGE_INSIDE, window, image, size)
-            for axis, size in enumerate((y.storage.height, y.storage.width))
-        ]
-        average = _average_pool(block)
-        launch = blocked_launch("average_pool", average, [y, x], counts, numbers, scratch)
+    image, out = ((value.storage.height, value.storage.width) for value in (x, y))
+    block = y.storage.block
+    plan = plan_pool(window, image, out, block)
+    name, kernel = ("average_pool", _average_pool) if plan.divisors else ("max_pool", _max_pool)
+    scratch = plan.scratch * F32.itemsize * parts
+    launch = blocked_launch(name, kernel(block), [y, x], plan.divisors, plan.numbers, scratch)
     assert isinstance(launch.step, PlainStep)
-    return [replace(launch, step=FoldStep(launch.step, tuple(folds)))]
+    return [replace(launch, step=FoldStep(launch.step, plan.folds))]
 
 
 def _axes(window: PoolWindow) -> tuple[tuple[int, ...], ...]:
@@ -105,7 +125,7 @@ def _counts(axis: int, inside: bool, window: PoolWindow, image: tuple[int, int],
 
 
 @compiled_part
-def _rows(line: Any, sizes: Any) -> Any:
+def window_rows(line: Any, sizes: Any) -> Any:
     """The line of the image that the first tap of an output line reads, and how many taps do."""
     top = line * sizes[STRIDE_H] - sizes[TOP]
     dilation = sizes[DILATION_H]
@@ -115,7 +135,7 @@ def _rows(line: Any, sizes: Any) -> Any:
 
 
 @cache
-def _start_line(block: int) -> Callable[..., Any]:
+def start_of(block: int) -> Callable[..., Any]:
     """The function `(line, value, sizes)`: fills a line of the scratch."""
 
     def start(line: Any, value: Any, sizes: Any) -> None:
@@ -140,27 +160,45 @@ def _clear_lanes(block: int) -> Callable[..., Any]:
 
 
 @compiled_part
-def _image_columns(sizes: Any) -> Any:
+def image_columns(sizes: Any) -> Any:
     """How many columns of the image are read: behind LEFT columns of padding."""
     return max(min(sizes[IN_W], sizes[COLUMNS] - sizes[LEFT]), 0)
 
 
 @cache
-def _max_pool(block: int) -> Callable[..., None]:
-    """Kernel. Row: Y, X, their numbers, then those of the window; parts share the lines of y.
+def max_line(block: int) -> Callable[..., Any]:
+    """The function `(sizes, y, x, taps, down, middle)`: a line of y of `taps` lines of x.
 
-    Where a line of windows holds a NaN, it is done again by folds that keep it.
+    Where a line of windows holds a NaN, it is done again by folds that keep it. `down` elements
+    lie between the lines; `middle` is a line that was started with -inf, and its flag.
     """
-    start_line, clear_lanes = _start_line(block), _clear_lanes(block)
+
+    def line(sizes: Any, y: Any, x: Any, taps: Any, down: Any, middle: Any) -> None:
+        inner, columns = at(middle, sizes[LEFT] * block), image_columns(sizes)
+        ordered = pointer(address(at(middle, sizes[COLUMNS] * block)), sizes)
+        step, across, fold = sizes[STRIDE_W] * block, sizes[DILATION_W] * block, sizes[FOLD_COLUMNS]
+        ordered[0] = 1
+        if taps > 0 and columns > 0:
+            call(sizes[FOLD_LINES], inner, x, columns, block, taps, down, ordered)
+            if ordered[0] == 0:
+                fold = sizes[FOLD_NAN]
+                call(fold, inner, x, columns, block, taps, down, ordered)
+        else:
+            _fill(inner, columns * block, number(-1e400, y))
+        call(fold, y, middle, sizes[WIDTH], step, sizes[KERNEL_W], across, ordered)
+
+    return compiled_part(line)
+
+
+@cache
+def _max_pool(block: int) -> Callable[..., None]:
+    """Kernel. Row: Y, X, their numbers, then those of the window; parts share the lines of y."""
+    start_line, clear_lanes, pool_line = start_of(block), _clear_lanes(block), max_line(block)
 
     def kernel(step: Any, like: Any, part: Any, parts: Any) -> None:
         sizes = at(step, 4)
         to, of, height = at(sizes, STRIDES), at(sizes, STRIDES + 3), sizes[HEIGHT]
         middle = at(pointer(step[3], like), part * (sizes[COLUMNS] * block + FLAG))
-        inner = at(middle, sizes[LEFT] * block)
-        ordered = pointer(address(at(middle, sizes[COLUMNS] * block)), step)
-        width, columns = sizes[WIDTH], _image_columns(sizes)
-        down, across = sizes[DILATION_H] * of[LINE], sizes[DILATION_W] * block
         start_line(middle, number(-1e400, like), sizes)
         first, end = share(sizes[IMAGES] * sizes[BLOCKS] * height, part, parts)
         for plane in range(first // height, blocks(end, height)):
@@ -168,19 +206,10 @@ def _max_pool(block: int) -> Callable[..., None]:
             x = at(pointer(step[2], like), plane_start(plane, sizes, of))
             top, bottom = lines_of(plane, height, first, end)
             for line in range(top, bottom):
-                row, taps = _rows(line, sizes)
+                row, taps = window_rows(line, sizes)
                 target, source = at(y, line * to[LINE]), at(x, row * of[LINE])
-                columns_step, fold = sizes[STRIDE_W] * block, sizes[FOLD_COLUMNS]
-                ordered[0] = 1
-                if taps > 0 and columns > 0:
-                    call(sizes[FOLD_LINES], inner, source, columns, block, taps, down, ordered)
-                    if ordered[0] == 0:
-                        fold = sizes[FOLD_NAN]
-                        call(fold, inner, source, columns, block, taps, down, ordered)
-                else:
-                    _fill(inner, columns * block, number(-1e400, like))
-                call(fold, target, middle, width, columns_step, sizes[KERNEL_W], across, ordered)
-                clear_lanes(target, width, lanes_of(plane, sizes, block))
+                pool_line(sizes, target, source, taps, sizes[DILATION_H] * of[LINE], middle)
+                clear_lanes(target, sizes[WIDTH], lanes_of(plane, sizes, block))
 
     kernel.__qualname__ = f"max_pool_{block}"
     return kernel
@@ -193,25 +222,43 @@ def _fill(y: Any, count: Any, value: Any) -> None:
 
 
 @cache
+def average_line(block: int) -> Callable[..., Any]:
+    """The function `(sizes, y, x, taps, down, middle, factor, divisors)`: a line of averages.
+
+    As `max_line`, but the middle was started with 0; sums are divided by the factor, that of the
+    lines, times the divisor of their column.
+    """
+
+    def line(
+        sizes: Any, y: Any, x: Any, taps: Any, down: Any, middle: Any, factor: Any, divisors: Any
+    ) -> None:
+        inner, columns = at(middle, sizes[LEFT] * block), image_columns(sizes)
+        step, across = sizes[STRIDE_W] * block, sizes[DILATION_W] * block
+        if taps > 0 and columns > 0:
+            call(sizes[FOLD_LINES], inner, x, columns, block, taps, down, sizes)
+        else:
+            _fill(inner, columns * block, number(0.0, y))
+        fold, taps_across = sizes[FOLD_COLUMNS], sizes[KERNEL_W]
+        call(fold, y, middle, sizes[WIDTH], step, taps_across, across, sizes)
+        for q in range(sizes[WIDTH]):
+            place = at(y, q * block)
+            store(place, div(load(place, block), spread(divisors[q] * factor, block)))
+
+    return compiled_part(line)
+
+
+@cache
 def _average_pool(block: int) -> Callable[..., None]:
     """Kernel. Row: Y, X, divisors of lines and of columns, the numbers of Y and X, those of the
     window; parts share the lines of y.
     """
-    start_line, clear_lanes = _start_line(block), _clear_lanes(block)
-
-    @compiled_part
-    def divide(y: Any, width: Any, factor: Any, divisors: Any) -> None:
-        for q in range(width):
-            place = at(y, q * block)
-            store(place, div(load(place, block), spread(divisors[q] * factor, block)))
+    start_line, clear_lanes, pool_line = start_of(block), _clear_lanes(block), average_line(block)
 
     def kernel(step: Any, like: Any, part: Any, parts: Any) -> None:
         sizes = at(step, 6)
         to, of, height = at(sizes, STRIDES), at(sizes, STRIDES + 3), sizes[HEIGHT]
         middle = at(pointer(step[5], like), part * (sizes[COLUMNS] * block + FLAG))
-        inner = at(middle, sizes[LEFT] * block)
-        width, columns = sizes[WIDTH], _image_columns(sizes)
-        down, across = sizes[DILATION_H] * of[LINE], sizes[DILATION_W] * block
+        factors, divisors = pointer(step[3], like), pointer(step[4], like)
         start_line(middle, number(0.0, like), sizes)
         first, end = share(sizes[IMAGES] * sizes[BLOCKS] * height, part, parts)
         for plane in range(first // height, blocks(end, height)):
@@ -219,19 +266,11 @@ def _average_pool(block: int) -> Callable[..., None]:
             x = at(pointer(step[2], like), plane_start(plane, sizes, of))
             top, bottom = lines_of(plane, height, first, end)
             for line in range(top, bottom):
-                row, taps = _rows(line, sizes)
+                row, taps = window_rows(line, sizes)
                 target, source = at(y, line * to[LINE]), at(x, row * of[LINE])
-                columns_step, taps_across = sizes[STRIDE_W] * block, sizes[KERNEL_W]
-                if taps > 0 and columns > 0:
-                    call(sizes[FOLD_LINES], inner, source, columns, block, taps, down, step)
-                else:
-                    _fill(inner, columns * block, number(0.0, like))
-                call(
-                    sizes[FOLD_COLUMNS], target, middle, width, columns_step, taps_across, across,
-                    step,
-                )  # fmt: skip
-                divide(target, width, pointer(step[3], like)[line], pointer(step[4], like))
-                clear_lanes(target, width, lanes_of(plane, sizes, block))
+                down = sizes[DILATION_H] * of[LINE]
+                pool_line(sizes, target, source, taps, down, middle, factors[line], divisors)
+                clear_lanes(target, sizes[WIDTH], lanes_of(plane, sizes, block))
 
     kernel.__qualname__ = f"average_pool_{block}"
     return kernel
