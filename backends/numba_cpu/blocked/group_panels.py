@@ -15,6 +15,9 @@ from irconv.geometry import ConvGeometry
 from irconv.types import Array
 
 
+_FEW = 16  # channels of a group
+
+
 @dataclass(frozen=True)
 class Panel:
     """Neighbouring blocks of y that a group writes: of the first the lanes from `skip` on, of the
@@ -69,8 +72,9 @@ class Depth:
         places = slots // x.block * x.plane + slots % x.block
         order = np.argsort(places, 1)
         sorted_slots = np.take_along_axis(slots, order, 1)
-        # longer runs gain nothing: LLVM then loads weights too early, and lacks registers
-        run = 2 if _are_pairs(sorted_slots, x.block) else 1
+        # Of many channels two at a time gain nothing. Nor do longer runs: LLVM then loads weights
+        # too early, and lacks registers.
+        run = 2 if count <= _FEW and _are_pairs(sorted_slots, x.block) else 1
         offsets = np.take_along_axis(places, order, 1)[:, ::run]
         return cls(order.reshape(group, -1, run), offsets, run)
 
