@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from irconv.bench.chart import chart
+from irconv.bench.data import Magnitudes
 from irconv.bench.markdown import markdown, table
 from irconv.bench.measure import Timing
 from irconv.bench.peers import PEERS
@@ -120,6 +121,15 @@ def test_a_wrong_result_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_nan_is_a_wrong_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("irconv.bench.compare.relative_error", lambda *_: float("nan"))
     assert "differs from the peer by nan" in bench("zoo:lenet5", *QUICK, "-q", status=1).stderr
+
+
+def test_data_that_would_spoil_a_time_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def strange(*_: Any) -> Magnitudes:
+        return Magnitudes(0.0, "a", 1.0, "b", 0.5, 7, 0)
+
+    monkeypatch.setattr("irconv.bench.campaign.magnitudes", strange)
+    done = bench("zoo:lenet5", *QUICK, "-q")
+    assert done.stderr == "warning: zoo:lenet5: 7 numbers are denormal\n"
 
 
 def test_a_peer_that_fails_is_told_and_the_rest_goes_on(

@@ -109,6 +109,7 @@ def bench(
     outputs.write(results)
     if json != "-":
         print_summary(results)
+    _warn(results)
     _judge(results)
 
 
@@ -140,6 +141,14 @@ def _facts(command: str) -> dict[str, Any]:
         "cpu": cpu_facts(),
         "command": command,
     }
+
+
+def _warn(results: Results) -> None:
+    """Times on such data say little."""
+    for model, data in {c.model: c.data for c in results.comparisons if c.data}.items():
+        for count, what in ((data.denormals, "denormal"), (data.not_finite, "not finite")):
+            if count:
+                console.complain(f"warning: {printable(model)}: {count} numbers are {what}")
 
 
 def _judge(results: Results) -> None:
