@@ -8,7 +8,8 @@ import numpy as np
 
 from irconv.channels import channel_vector
 from irconv.graph import Graph, Node, Value
-from irconv.ops.activation import ACTIVATIONS, Clip
+from irconv.op import Op
+from irconv.ops.activation import ACTIVATIONS, Clip, Relu
 from irconv.ops.conv import Conv
 from irconv.ops.elementwise import Add, Mul
 from irconv.ops.fused import Clamp, FusedConv
@@ -34,8 +35,11 @@ class FusePreactivation(Pass):
     float64, rounded once. Layouts stay as they are: it may run after `pack`.
     """
 
+    everywhere: bool = False
+
     def run(self, graph: Graph, rewriter: Rewriter) -> None:
-        rewriter.apply([scale_and_shift, join_steps, take_activation, take_into_convolution])
+        into = take_into_convolution.with_options(everywhere=self.everywhere)
+        rewriter.apply([scale_and_shift, join_steps, take_activation, into])
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def take_activation(node: Node, rewriter: Rewriter) -> Value | None:
 
 
 @rule(Conv, FusedConv)
-def take_into_convolution(node: Node, rewriter: Rewriter) -> Value | None:
+def take_into_convolution(node: Node, rewriter: Rewriter, everywhere: bool) -> Value | None:
     """conv(ScaleShift(x, scale, shift), w) => PreactConv(x, scale, shift, w)."""
     image = node.operand(0)
     before = image.producer if image is not None else None
@@ -93,11 +97,27 @@ def take_into_convolution(node: Node, rewriter: Rewriter) -> Value | None:
         return rewriter.declined(before, reason)
     op = fused_form(node.op)
     assert isinstance(op, FusedConv)
-    if not is_pointwise(op) or op.group != 1:
-        return rewriter.declined(node, "its kernel is not 1x1 with stride 1, no pads and one group")
+    reason = _load_refusal(node, op, before.op.activation, everywhere)
+    if reason is not None:
+        return rewriter.declined(node, reason)
     y = rewriter.emit(PreactConv(op, before.op.activation), *before.operands, *node.operands[1:])
     y.type = node.result.type
     return y
+
+
+def _load_refusal(node: Node, op: FusedConv, activation: Op | None, everywhere: bool) -> str | None:
+    """Why this convolution does not take in what is before it."""
+    if not is_pointwise(op) or op.group != 1:
+        return "its kernel is not 1x1 with stride 1, no pads and one group"
+    if everywhere:
+        return None
+    if node.result.tensor_type.layout is None:
+        return "its result lies row by row, only kernels on blocks of channels take it in"
+    if op.pool is not None:
+        return "it is pooled"
+    if activation is not None and not isinstance(activation, Relu | Clamp):
+        return f"{activation.name} does not only bound its operand"
+    return None
 
 
 def _batchnorm(node: Node) -> _Step | str:

@@ -151,11 +151,13 @@ def dense_block(layers: int = 3) -> Graph:
     return b.build()
 
 
-@pytest.mark.parametrize("packed", ["", "pack{block=4},"])
-def test_a_dense_block_has_no_batch_normalization_left(packed: str) -> None:
+@pytest.mark.parametrize(
+    "last", ["fuse_preactivation{everywhere=true}", "pack{block=4},fuse_preactivation"]
+)
+def test_a_dense_block_has_no_batch_normalization_left(last: str) -> None:
     graph = dense_block()
     before = "canonicalize,fold,fold_batchnorm,fuse,canonicalize"
-    after = lower(graph, f"{before},{packed}fuse_preactivation")
+    after = lower(graph, f"{before},{last}")
     names = [node.op.name for node in after]
     assert names.count("PreactConv") == 4
     assert names.count("ScaleShift") == 1

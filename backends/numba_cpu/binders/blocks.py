@@ -19,6 +19,7 @@ from irconv.backends.numba_cpu.blocked.lrn import lrn
 from irconv.backends.numba_cpu.blocked.pack import pack, unpack
 from irconv.backends.numba_cpu.blocked.pointwise import activate, binary, per_channel, scale_shift
 from irconv.backends.numba_cpu.blocked.pool import pool
+from irconv.backends.numba_cpu.blocked.preactivation import Preactivation
 from irconv.backends.numba_cpu.blocked.winograd import winograd
 from irconv.backends.numba_cpu.launch import Launch
 from irconv.backends.numba_cpu.storages import Storages
@@ -32,7 +33,7 @@ from irconv.ops.elementwise import Add, Mul, Sum
 from irconv.ops.fused import POOLS, Clamp, FusedConv
 from irconv.ops.layout import Pack, Unpack
 from irconv.ops.norm import LRN, BatchNormalization
-from irconv.ops.preact import ScaleShift
+from irconv.ops.preact import PreactConv, ScaleShift
 from irconv.ops.rearrange import ChannelShuffle, Concat
 from irconv.ops.winograd import WinogradConv
 from irconv.types import Array
@@ -84,6 +85,31 @@ def bind_convolution(node: Node, threads: int, storages: Storages) -> list[Launc
         storages.blocked(residual) if residual is not None else None,
         ending,
         threads,
+    )
+
+
+def bind_preact(node: Node, threads: int, storages: Storages) -> list[Launch] | None:
+    """PreactConv: where what comes before the convolution is a scale, a shift and bounds."""
+    op = node.op
+    assert isinstance(op, PreactConv)
+    x = operand(node, 0)
+    scale, shift, weights = (operand(node, i).array for i in range(1, 4))
+    bias, residual = node.operand(4), node.operand(5)
+    before, ending = epilogue(op.activation), epilogue(op.conv.activation)
+    if scale is None or shift is None or weights is None or before is None or ending is None:
+        return None
+    if before.activation is not None or op.conv.pool is not None:
+        return None
+    return convolution(
+        storages.blocked(x),
+        storages.blocked(node.result),
+        op.conv.conv_geometry(x.tensor_type, weights.shape[0], op.conv.group),
+        weights,
+        bias.array if bias is not None else None,
+        storages.blocked(residual) if residual is not None else None,
+        ending,
+        threads,
+        Preactivation(scale, shift, before.low, before.high),
     )
 
 
@@ -218,6 +244,7 @@ BINDERS: dict[type[Op], BlockBinder] = {
     Unpack: bind_unpack,
     Conv: bind_convolution,
     FusedConv: bind_convolution,
+    PreactConv: bind_preact,
     WinogradConv: bind_winograd,
     **dict.fromkeys(POOLS, bind_pool),
     **dict.fromkeys((*ACTIVATIONS, Clamp), bind_activation),
