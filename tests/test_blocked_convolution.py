@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import inf
 
 import numpy as np
 import pytest
 
+from irconv.backends.numba_cpu import slots
+from irconv.backends.numba_cpu.binders.convolution import pool_window
 from irconv.backends.numba_cpu.blocked.convolution import convolution
 from irconv.backends.numba_cpu.blocked.preactivation import Preactivation
 from irconv.backends.numba_cpu.blocked.tile import lanes
 from irconv.backends.numba_cpu.blocked.tiling import Panels, Pieces, Rectangle, Tiling
 from irconv.backends.numba_cpu.step import NOTHING, Epilogue
 from irconv.geometry import ConvGeometry
+from irconv.op import Op
+from irconv.ops.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
 from irconv.types import Array
 from tests.blocked_cases import operand, result, run
 from tests.test_cpu_engine import along_channels, convolved
@@ -69,6 +73,7 @@ def check(
     case: Case,
     mapped: Callable[[Array], Array] = lambda x: x,
     before: Preactivation | None = None,
+    pool: Op | None = None,
 ) -> None:
     """The result of every number of parts, exactly; nothing else is written."""
     g = case.geometry
@@ -76,7 +81,7 @@ def check(
     x = integers((case.images, g.in_channels, *g.image), 1)
     w = integers(g.weights_shape, 2)
     b = integers((g.out_channels,), 3) if case.bias else None
-    shape = (case.images, g.out_channels, *g.out)
+    shape: tuple[int, ...] = (case.images, g.out_channels, *g.out)
     r = integers(shape, 4) * 10 if case.residual else None
     halo = case.x_halo if case.x_halo is not None else g.pads
     source = operand(x, case.block, halo, around=0.0, extra=(1, 1))
@@ -88,6 +93,10 @@ def check(
     if r is not None:
         expected = expected + r
     expected = np.clip(expected, case.ending.low, case.ending.high)
+    window = pool_window(pool, g.out) if pool is not None else None
+    if pool is not None:
+        expected = pool.run([expected.astype(np.float32)])[0]
+        shape = expected.shape
     for parts in case.parts:
         y = result(shape, L, y_halo, case.extra)
         launches = convolution(
@@ -100,10 +109,14 @@ def check(
             case.ending,
             max(case.parts),
             before,
+            window,
         )
         assert launches is not None
         run(launches, parts)
-        np.testing.assert_array_equal(y.load(), expected)
+        if window is not None and window.kind != slots.MAX:  # a quotient may be rounded otherwise
+            np.testing.assert_allclose(y.load(), expected, rtol=1e-6)
+        else:
+            np.testing.assert_array_equal(y.load(), expected)
         y.check_written(halo=0)
 
 
@@ -292,3 +305,57 @@ def test_only_pointwise_convolutions_map_their_input() -> None:
     before = Preactivation(np.ones(L, np.float32), np.ones(L, np.float32))
     w = integers((L, L, 3, 3), 1)
     assert convolution(x.blocked, y.blocked, case.geometry, w, before=before) is None
+
+
+HALVED = MaxPool(kernel_shape=(2, 2), strides=(2, 2))
+STEM = MaxPool(kernel_shape=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+AVERAGE = AveragePool(kernel_shape=(3, 2), strides=(2, 2), pads=(1, 0, 0, 1))
+AROUND = AveragePool(kernel_shape=(3, 3), pads=(1, 1, 1, 1), count_include_pad=1)
+SPARSE = MaxPool(kernel_shape=(2, 3), strides=(3, 2), pads=(0, 1, 1, 2), dilations=(2, 2))
+POOLED = [
+    (Case(3, 3 * L, (64, 62), (7, 7), (2, 2), (3, 3, 3, 3), block=3, ending=RELU), STEM),
+    (Case(2 * L, 2 * L, (12, 30), (3, 3), pads=(1, 1, 1, 1), y_halo=(1, 1, 1, 1)), HALVED),
+    (Case(L, 5 * L, (13, 13), (3, 3), pads=(1, 1, 1, 1), residual=True, extra=(1, 1)), STEM),
+    (Case(L, 3 * L + 2, (9, 7), images=2, ending=RELU6), AVERAGE),
+    (Case(L, 2 * L, (21, 6), residual=True, images=2), AROUND),
+    (Case(2 * L, 4 * L, (14, 11), group=2, images=2), SPARSE),
+    (Case(L, 4 * L, (7, 7), ending=RELU, residual=True), GlobalAveragePool()),
+    (Case(L, 3 * L, (10, 40), (3, 3), pads=(1, 1, 1, 1)), GlobalMaxPool()),
+    (Case(L, 2 * L, (300, 40)), MaxPool(kernel_shape=(3, 3), strides=(2, 2))),
+    (Case(L, 2 * L, (50,), (3,), pads=(1, 1)), MaxPool(kernel_shape=(3,), strides=(2,))),
+    (Case(L, 2 * L, (9, 9)), MaxPool(kernel_shape=(1, 2), strides=(4, 3))),
+]
+
+
+@pytest.mark.parametrize(("case", "pool"), POOLED, ids=str)
+def test_the_pool_is_part_of_the_kernel(case: Case, pool: Op) -> None:
+    check(replace(case, parts=(1, 2, 3)), pool=pool)
+
+
+@pytest.mark.parametrize("kind", [MaxPool, AveragePool])
+def test_an_activation_stands_before_the_pool(kind: type[MaxPool | AveragePool]) -> None:
+    pool = kind(kernel_shape=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    case = Case(L, 3 * L, (30, 21))
+    x, w = integers((1, L, 30, 21), 0), integers((3 * L, L, 1, 1), 1)
+    s = convolved(x, w, case.geometry)
+    expected = pool.run([np.where(s < 0, 0.25 * s, s).astype(np.float32)])[0]
+    y = result(expected.shape, L, (0, 0, 0, 0))
+    source = operand(x, L, (0, 0, 0, 0))
+    window, ending = pool_window(pool, (30, 21)), Epilogue(activation="leaky_relu", alpha=0.25)
+    launches = convolution(
+        source.blocked, y.blocked, case.geometry, w, ending=ending, pool=window, parts=2
+    )
+    assert launches is not None
+    run(launches, 2)
+    np.testing.assert_allclose(y.load(), expected, rtol=1e-6)
+
+
+def test_what_stands_before_a_pool_is_small() -> None:
+    case = Case(L, 8 * L, (112, 112))
+    y = result((1, 8 * L, 56, 56), L, (0, 0, 0, 0))
+    x = operand(integers((1, L, 112, 112), 0), L, (0, 0, 0, 0))
+    w = integers((8 * L, L, 1, 1), 1)
+    window = pool_window(HALVED, (112, 112))
+    launches = convolution(x.blocked, y.blocked, case.geometry, w, pool=window)
+    assert launches is not None
+    assert max(launch.step.scratch_bytes for launch in launches) < 256 << 10

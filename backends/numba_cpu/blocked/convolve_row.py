@@ -10,6 +10,7 @@ import numpy as np
 from irconv.backends.numba_cpu import native
 from irconv.backends.numba_cpu.activations import pass_code
 from irconv.backends.numba_cpu.blocked import convolve as slot
+from irconv.backends.numba_cpu.blocked.folds import Fold, fold_address
 from irconv.backends.numba_cpu.blocked.launches import F32, Blocked
 from irconv.backends.numba_cpu.blocked.layer import Layer
 from irconv.backends.numba_cpu.blocked.tile import TileShape, lanes, tile_address
@@ -35,6 +36,7 @@ class ConvolveStep:
     activation: str | None
     size: int = slot.ROW
     scratch_bytes: int = 0
+    folds: Mapping[int, Fold] = field(default_factory=dict)
 
     def bind(self) -> Array:
         """The row of int64 with all addresses of data 0."""
@@ -44,6 +46,8 @@ class ConvolveStep:
             row[place] = np.float64(value).view(np.int64) if isinstance(value, float) else value
         for place, shape in self.tiles.items():
             row[place] = tile_address(shape)
+        for place, fold in self.folds.items():
+            row[place] = fold_address(fold)
         if self.activation is not None:
             row[slot.FINISH] = pass_code(self.activation, F32)
         return row
@@ -68,6 +72,7 @@ class Row:
     tiles: dict[int, TileShape]
     sources: dict[int, Source]
     offsets: dict[int, int]
+    folds: dict[int, Fold] = field(default_factory=dict)
 
     def launch(
         self,
@@ -79,7 +84,9 @@ class Row:
     ) -> Launch:
         """The launch of a kernel; `scratch` is the place of its address and the bytes."""
         place, nbytes = scratch if scratch is not None else (None, 0)
-        step = ConvolveStep(name, kernel, self.numbers, self.tiles, activation, size, nbytes)
+        step = ConvolveStep(
+            name, kernel, self.numbers, self.tiles, activation, size, nbytes, self.folds
+        )
         in_bytes = {i: offset * F32.itemsize for i, offset in self.offsets.items()}
         return Launch(step, self.sources, place, in_bytes)
 
