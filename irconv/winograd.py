@@ -110,20 +110,25 @@ def output_line(tile: int, m: Sequence[Any], fma: Fma) -> tuple[Any, ...]:
 # -- in NumPy --------------------------------------------------------------------------------------
 
 
-def weight_matrix(tile: int) -> Array:
-    """The matrix [(tile + 2)^2, 9] in float64 that takes the weights of a kernel, row by row, to
-    those of its transform: G w G^T.
-    """
-    g = np.array([[float(x) for x in row] for row in matrices(tile).weights])
-    return np.kron(g, g)
+def transform_taps(taps: Sequence[Sequence[Array]], tile: int) -> list[Array]:
+    """G w G^T of kernels whose taps w[i][j] are arrays: (tile + 2)^2 arrays, row by row."""
+    rows = [[float(x) for x in row] for row in matrices(tile).weights]
+    columns = [[_combined(g, [line[j] for line in taps]) for j in range(KERNEL)] for g in rows]
+    return [_combined(g, line) for line in columns for g in rows]
+
+
+def _combined(factors: Sequence[float], arrays: Sequence[Array]) -> Array:
+    """The sum of arrays times factors, not all of which are 0."""
+    terms = [f * a for f, a in zip(factors, arrays, strict=True) if f]
+    return sum(terms[1:], terms[0])
 
 
 def weight_transform(w: Array, tile: int) -> Array:
     """G w G^T of weights [O, C, 3, 3]: [(tile + 2)^2, O, C], computed in float64 and rounded once
     to the type of `w`.
     """
-    flat = w.astype(np.float64).reshape(-1, KERNEL * KERNEL)
-    return (weight_matrix(tile) @ flat.T).astype(w.dtype).reshape(-1, *w.shape[:2])
+    wide = w.astype(np.float64).transpose(2, 3, 0, 1)
+    return np.stack(transform_taps(list(wide), tile)).astype(w.dtype)
 
 
 def convolve(x: Array, w: Array, tile: int) -> Array:

@@ -31,7 +31,7 @@ from irconv.conv_costs import Form
 from irconv.conv_costs import winograd as predicted
 from irconv.geometry import ConvGeometry
 from irconv.types import Array
-from irconv.winograd import KERNEL, weight_matrix
+from irconv.winograd import KERNEL, transform_taps
 
 _CACHE = 768 << 10  # bytes of V and M of a block of tiles: most of a second cache
 _LINE = 64  # bytes
@@ -244,22 +244,20 @@ def pack_points(weights: Array, tile: int, panels: Panels, points_first: bool) -
     `points_first`; channels are filled up to whole blocks with zeros.
     """
     rows, depth = panels.blocks * lanes(), -(-weights.shape[1] // lanes()) * lanes()
-    taps = np.zeros((KERNEL * KERNEL, depth, rows))
-    by_tap = weights.reshape(*weights.shape[:2], -1).transpose(2, 1, 0)
-    taps[:, : weights.shape[1], : weights.shape[0]] = by_tap
-    matrix = weight_matrix(tile)
-    packed = aligned(len(matrix) * depth * rows, F32)
-    by_point = packed.reshape(len(matrix), -1)
+    points = (tile + KERNEL - 1) ** 2
+    packed = aligned(points * depth * rows, F32)
+    by_point = packed.reshape(points, -1)
     first = 0
     for vectors in panels.each():
-        begin, end = first * lanes() * depth, (first + vectors) * lanes() * depth
-        panel = taps[:, :, first * lanes() : (first + vectors) * lanes()]
-        points = matrix @ panel.reshape(len(taps), -1)
-        if points_first:
-            by_point[:, begin:end] = points
-        else:
-            packed[begin * len(matrix) : end * len(matrix)] = points.reshape(-1)
-        first += vectors
+        end = first + vectors * lanes()
+        of_panel = weights[first:end]
+        taps = np.zeros((KERNEL, KERNEL, depth, end - first))
+        taps[:, :, : weights.shape[1], : len(of_panel)] = of_panel.transpose(2, 3, 1, 0)
+        target = packed[points * depth * first : points * depth * end].reshape(points, -1)
+        target = by_point[:, depth * first : depth * end] if points_first else target
+        for place, values in zip(target, transform_taps(list(taps), tile), strict=True):
+            place[:] = values.reshape(-1)
+        first = end
     return packed
 
 
