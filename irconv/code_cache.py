@@ -61,14 +61,21 @@ def _warn(message: str) -> None:
         warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
-def load(name: str) -> tuple[str, bytes] | None:
-    """The symbol and object code stored under `name`; None if absent or damaged."""
+def read(name: str) -> bytes | None:
+    """What is stored under `name`, unchecked; None if absent."""
     place = folder()
     if place is None:
         return None
     try:
-        data = (place / name).read_bytes()
+        return (place / name).read_bytes()
     except OSError:
+        return None
+
+
+def load(name: str) -> tuple[str, bytes] | None:
+    """The symbol and object code stored under `name`; None if absent or damaged."""
+    data = read(name)
+    if data is None:
         return None
     head, mark, code = data.removeprefix(_MAGIC).partition(b"\n")
     if not data.startswith(_MAGIC) or not mark:
@@ -92,16 +99,21 @@ def _digest(symbol: str, code: bytes) -> str:
 
 
 def store(name: str, symbol: str, code: bytes) -> None:
-    """Keep object code under `name`, atomically; a failure costs the cache, not the work."""
+    """Keep object code under `name`, as `write` does."""
+    head = json.dumps({"symbol": symbol, "sha256": _digest(symbol, code)}).encode()
+    write(name, _MAGIC + head + b"\n" + code)
+
+
+def write(name: str, data: bytes) -> None:
+    """Keep `data` under `name`, atomically; a failure costs the cache, not the work."""
     place = folder()
     if place is None:
         return
-    head = json.dumps({"symbol": symbol, "sha256": _digest(symbol, code)}).encode()
     try:
         handle, temporary = tempfile.mkstemp(dir=place)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + head + b"\n" + code)
+                file.write(data)
             Path(temporary).replace(place / name)
         except OSError:
             Path(temporary).unlink(missing_ok=True)

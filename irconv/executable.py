@@ -13,6 +13,7 @@ from dataclasses import replace
 from operator import index
 from typing import Any, get_args
 
+from irconv.algorithms import AlgorithmChoice
 from irconv.backend import (
     Backend,
     Options,
@@ -21,6 +22,7 @@ from irconv.backend import (
     default_pipeline,
     find_backend,
 )
+from irconv.choices import with_choices
 from irconv.dim import symbol
 from irconv.errors import BackendError, IrconvError, printable
 from irconv.graph import Graph, Value
@@ -32,6 +34,8 @@ from irconv.report import Report
 from irconv.rewrite import Remark
 from irconv.specialize import specialize
 from irconv.text import parse
+from irconv.tuning import Tuned
+from irconv.tuning import tune as tune_by_measuring
 from irconv.types import Array, TensorType
 from irconv.verify import verify
 
@@ -50,9 +54,11 @@ def compile(  # noqa: A001 - the public name, as in torch.compile
     """An Executable of `graph`.
 
     `pipeline` is the text of the passes to run first; None means the backend's default, `""` none
-    at all. `threads` defaults to the number of cores that this process may use. A graph of symbolic
-    sizes is compiled when it is first called with a new set of sizes. Raises BackendError,
-    PipelineError, VerifyError.
+    at all. `threads` defaults to the number of cores that this process may use. With `tune`, the
+    algorithms that the pipeline leaves open are measured here and now, or taken from what an
+    earlier measurement left in the cache; the report's pipeline states them and can be given again.
+    A graph of symbolic sizes is compiled when it is first called with a new set of sizes. Raises
+    BackendError, PipelineError, VerifyError.
     """
     if precision not in get_args(Precision):
         raise BackendError(
@@ -193,21 +199,28 @@ class Executable:
             raise BackendError("the source graph was released", got=f"new sizes {dict(sizes)}")
         start = time.perf_counter()
         graph = specialize(self._graph, dict(sizes)) if sizes else self._graph
-        remarks: list[Remark] = []
-
-        def note(stage: Stage) -> None:
-            remarks.extend(stage.remarks)
-
-        lowered = lower(graph, self._pipeline, note)
-        program = self._backend.compile(lowered, self._options, pipeline_text(self._pipeline))
+        tuned = self._tuned(graph)
+        told = _Told(tuned)
+        lowered = lower(graph, tuned.passes, told)
+        program = self._backend.compile(lowered, self._options, pipeline_text(tuned.passes))
+        report = program.report
         complete = replace(
-            program.report,
+            report,
             sizes=sizes,
-            remarks=tuple(remarks),
+            nodes=with_choices(report.nodes, lowered, told.choices, told.former),
+            remarks=tuple(told.remarks),
+            notes=(*report.notes, *((tuned.note,) if tuned.note else ())),
             compile_seconds=time.perf_counter() - start,
         )
         program.report = complete  # type: ignore[misc]  # a program's report is a plain attribute
         return program
+
+    def _tuned(self, graph: Graph) -> Tuned:
+        """The passes to run, their choices measured where that is asked for."""
+        passes = parse_pipeline(self._pipeline)
+        if not self._options.tune:
+            return Tuned(passes)
+        return tune_by_measuring(graph, passes, self._backend, self._options)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._graph is None:
@@ -221,6 +234,22 @@ class Executable:
 
     def __repr__(self) -> str:
         return f"<Executable {self._backend.name}: {self.inputs} -> {self.outputs}>"
+
+
+class _Told:
+    """What the passes tell: remarks, and choices by the names of `former` nodes."""
+
+    def __init__(self, tuned: Tuned) -> None:
+        self.remarks: list[Remark] = []
+        self.choices: dict[str, AlgorithmChoice] = {}
+        self.former: list[str] = []
+        self._tuned = tuned
+
+    def __call__(self, stage: Stage) -> None:
+        self.remarks.extend(stage.remarks)
+        if stage.choices:
+            self.choices = self._tuned.choices(stage)
+            self.former = [node.name for node in stage.before]
 
 
 def _loaded(

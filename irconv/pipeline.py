@@ -7,10 +7,11 @@ import re
 import time
 import typing
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
+from irconv.algorithms import AlgorithmChoice
 from irconv.collector import paused_collector
 from irconv.errors import IrconvError, PassError, PipelineError, printable
 from irconv.graph import Graph
@@ -53,7 +54,10 @@ class Pass:
 
 @dataclass(frozen=True)
 class Stage:
-    """What one pass did: the graphs before and after, its rewrites, remarks, and seconds."""
+    """What one pass did: the graphs before and after, its rewrites, remarks, and seconds.
+
+    `choices`: of algorithms, by the names of the nodes before.
+    """
 
     pass_: Pass
     before: Graph
@@ -62,6 +66,7 @@ class Stage:
     remarks: tuple[Remark, ...]
     records: tuple[Record, ...]
     seconds: float
+    choices: Mapping[str, AlgorithmChoice] = field(default_factory=dict)
 
     @property
     def changed(self) -> bool:
@@ -116,6 +121,7 @@ def _run_one(graph: Graph, current: Pass, done: Sequence[Pass]) -> Stage:
         tuple(rewriter.remarks),
         tuple(copy.provenance.records[known:]),
         time.perf_counter() - start,
+        dict(rewriter.choices),
     )
 
 

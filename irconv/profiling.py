@@ -1,4 +1,4 @@
-"""What a program and a backend may tell about speed beside their work: step times, the peak."""
+"""What a program and a backend may tell about speed beside their work: times of steps, the peak."""
 
 from __future__ import annotations
 
@@ -30,6 +30,15 @@ class Profiled(Protocol):
 
         Nodes are named as in the report; one that takes several steps is named by each.
         """
+        ...
+
+
+@runtime_checkable
+class Tunes(Protocol):
+    """A `Backend` whose programs are `Profiled`, so that a pass's choices can be measured."""
+
+    def machine_version(self) -> str:
+        """A digest of what the times of steps depend on: its source, its compilers, the CPU."""
         ...
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from irconv.algorithms import AlgorithmChoice
 from irconv.dim import Dim, known
 from irconv.errors import printable
 from irconv.graph import Graph, Node, Value
@@ -22,7 +24,7 @@ OP_RUN = "Op.run"
 @dataclass(frozen=True, slots=True)
 class NodeReport:
     """One node: the kernel that runs it (`Op.run` where the backend has none), cost, bytes of its
-    buffers.
+    buffers, and the choice of its algorithm, where there was one.
     """
 
     node: str
@@ -33,6 +35,7 @@ class NodeReport:
     result_bytes: int
     scratch_bytes: int = 0
     note: str = ""
+    choice: AlgorithmChoice | None = None
 
     @property
     def fallback(self) -> bool:
@@ -87,10 +90,14 @@ class Report:
             table.add_column(name, overflow="fold")
         for name in ("Mmac", "result KiB", "scratch KiB"):
             table.add_column(name, justify="right")
+        chosen = any(n.choice is not None for n in self.nodes)
+        if chosen:
+            table.add_column("algorithm, us of each")
         for n in self.nodes:
             numbers = (n.macs / 1e6, n.result_bytes / 1024, n.scratch_bytes / 1024)
             names = (Text(printable(t)) for t in (n.node, n.op, n.kernel))
-            table.add_row(*names, *(f"{x:.2f}" for x in numbers))
+            choice = ["\n".join(_told(n.choice)) if n.choice is not None else ""] if chosen else []
+            table.add_row(*names, *(f"{x:.2f}" for x in numbers), *choice)
         return table
 
     def __str__(self) -> str:
@@ -106,7 +113,20 @@ class Report:
             f"{room}, weights {m.weights} B, outputs {m.outputs} B",
         ]
         lines += [f"fallback: %{printable(n.node)} ({n.op})" for n in self.fallbacks]
+        chosen = Counter(n.choice.algorithm for n in self.nodes if n.choice is not None)
+        if chosen:
+            lines.append("chosen: " + ", ".join(f"{chosen[a]} {a}" for a in sorted(chosen)))
         return "\n".join([*lines, *self.notes])
+
+
+def _told(choice: AlgorithmChoice) -> Iterator[str]:
+    """The lines of a choice in the table."""
+    yield choice.algorithm
+    for word, seconds in (("predicted", choice.predicted), ("measured", choice.measured)):
+        if seconds:
+            yield f"{word}: " + ", ".join(f"{a} {1e6 * s:.1f}" for a, s in seconds.items())
+    if choice.error is not None and choice.error_bound is not None:
+        yield f"error {choice.error:.1e} of at most {choice.error_bound:.0e}"
 
 
 def known_bytes(values: Iterable[Value]) -> int:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any, TypeAlias
 
+from irconv.algorithms import AlgorithmChoice
 from irconv.errors import GraphError, PassError, printable
 from irconv.graph import Graph, Node, Value
 from irconv.op import Op
@@ -72,6 +73,7 @@ class Rewriter:
     pass_name: str
     remarks: list[Remark] = field(default_factory=list)
     fired: Counter[str] = field(default_factory=Counter)
+    choices: dict[str, AlgorithmChoice] = field(default_factory=dict)
     _rule: Rule | None = None
     _anchor: Node | None = None
     _made: list[Node] = field(default_factory=list)
@@ -138,6 +140,10 @@ class Rewriter:
                     queued.add(touched)
                     queue.append(touched)
         self.finish()
+
+    def chose(self, node: Node, choice: AlgorithmChoice) -> None:
+        """Notes how `node` will be computed, for the report."""
+        self.choices[node.name] = choice
 
     def finish(self) -> None:
         """Brings the types up to date after sizes became known."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 
+from irconv.algorithms import AlgorithmChoice, Layer
 from irconv.conv_costs import MACHINE, Machine, Prediction, predictions
 from irconv.dim import known
 from irconv.errors import PipelineError
@@ -26,6 +28,8 @@ from irconv.winograd import KERNEL, POINTS
 CONVOLUTIONS = (Conv, FusedConv)
 LEAST_CHANNELS = 16
 DIRECT = 0
+ALGORITHMS = {DIRECT: "direct", **{tile: f"F({tile}, {KERNEL})" for tile in sorted(POINTS)}}
+TILES = {name: tile for tile, name in ALGORITHMS.items()}
 # a choice that costs more memory, or exactness, must pay at least so much of the time
 LEAST_GAIN = 0.03
 LARGE_GROWTH = 8 << 20  # bytes of weights more, for which it must pay
@@ -67,15 +71,16 @@ class Winograd(Pass):
             )
 
     def run(self, graph: Graph, rewriter: Rewriter) -> None:
-        layers = {n.name: n for n in graph if is_eligible(n)}
+        layers = _layers(graph)
+        costs = self._costs(graph)
         if self.tiles:
             tiles = self._stated(list(layers))
             reasons = dict.fromkeys(layers, "the option tiles says so")
         else:
-            weights = sum(known(v.tensor_type.nbytes) for v in graph.parameters.values())
-            resident = weights < RESIDENT * self.l3_bytes
-            costs = {name: self._costs(node, resident) for name, node in layers.items()}
             tiles, reasons = choose(costs, self.budget, _decided(layers))
+        for name, node in layers.items():
+            predicted = {ALGORITHMS[t]: cost.seconds for t, cost in costs[name].items()}
+            rewriter.chose(node, AlgorithmChoice(ALGORITHMS[tiles[name]], predicted))
         rewriter.apply([conv_to_winograd.with_options(tiles=tiles, reasons=reasons)])
 
     @property
@@ -83,7 +88,45 @@ class Winograd(Pass):
         """The machine that the options describe."""
         return Machine(self.peak, self.l2, self.l3, self.dram, self.l2_bytes, self.l3_bytes)
 
-    def _costs(self, node: Node, resident: bool) -> dict[int, Prediction]:
+    def layers(self, graph: Graph) -> tuple[Layer, ...]:
+        """The layers whose tiles are open, and those that are decided; none if `tiles` is given."""
+        if self.tiles:
+            return ()
+        layers = _layers(graph)
+        decided = _decided(layers)
+        return tuple(
+            Layer(name, _work(node), _names([decided[name]] if name in decided else ALGORITHMS))
+            for name, node in layers.items()
+        )
+
+    def stated(self, algorithms: Sequence[str]) -> Winograd:
+        """The same pass with the tiles of these algorithms."""
+        return replace(self, tiles="".join(str(TILES[name]) for name in algorithms))
+
+    def best(self, graph: Graph, measured: Sequence[Mapping[str, float]]) -> tuple[str, ...]:
+        """The algorithm of each layer, by the same rules as if the model had said `measured`.
+
+        Layers of equal work have equal ones: that of the first, for the bytes of all of them.
+        """
+        layers, predicted = _layers(graph), self._costs(graph)
+        work = {name: _work(node) for name, node in layers.items()}
+        first = {work[name]: name for name in reversed(layers)}
+        counts = {first[text]: count for text, count in Counter(work.values()).items()}
+        costs = {
+            name: _as_measured(predicted[name], found)
+            for name, found in zip(layers, measured, strict=True)
+            if name in counts
+        }
+        decided = {name: tile for name, tile in _decided(layers).items() if name in counts}
+        tiles, _ = choose(costs, self.budget, decided, counts)
+        return tuple(ALGORITHMS[tiles[first[work[name]]]] for name in layers)
+
+    def _costs(self, graph: Graph) -> dict[str, dict[int, Prediction]]:
+        weights = sum(known(v.tensor_type.nbytes) for v in graph.parameters.values())
+        resident = weights < RESIDENT * self.l3_bytes
+        return {name: self._layer_costs(n, resident) for name, n in _layers(graph).items()}
+
+    def _layer_costs(self, node: Node, resident: bool) -> dict[int, Prediction]:
         batch = known(operand(node, 0).shape[0])
         return predictions(geometry(node), batch, self.threads, self.machine, resident)
 
@@ -98,30 +141,60 @@ class Winograd(Pass):
         return {name: int(tile) for name, tile in zip(names, self.tiles, strict=True)}
 
 
+def _layers(graph: Graph) -> dict[str, Node]:
+    return {n.name: n for n in graph if is_eligible(n)}
+
+
+def _work(node: Node) -> str:
+    """What a layer does, whatever its weights and where it stands."""
+    types = ", ".join(str(v.type) if v is not None else "_" for v in node.operands)
+    return f"{node.op!r} ({types})"
+
+
+def _names(tiles: Iterable[int]) -> tuple[str, ...]:
+    return tuple(ALGORITHMS[tile] for tile in tiles)
+
+
+def _as_measured(
+    costs: Mapping[int, Prediction], seconds: Mapping[str, float]
+) -> dict[int, Prediction]:
+    """The predictions with these seconds in place of theirs, where there are such."""
+    return {
+        tile: replace(cost, seconds=seconds.get(ALGORITHMS[tile], cost.seconds))
+        for tile, cost in costs.items()
+    }
+
+
 def _decided(layers: Mapping[str, Node]) -> dict[str, int]:
     """The tiles of the layers that have one."""
     return {n.name: n.op.tile for n in layers.values() if isinstance(n.op, WinogradConv)}
 
 
 def choose(
-    costs: Mapping[str, Mapping[int, Prediction]], budget: int, decided: Mapping[str, int]
+    costs: Mapping[str, Mapping[int, Prediction]],
+    budget: int,
+    decided: Mapping[str, int],
+    counts: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, int], dict[str, str]]:
     """The tile of each layer, and for layers that may stay direct the reason, in numbers.
 
     All begin as direct ones, but those that are `decided`; then, one by one, the step that saves
     most time for the bytes that it adds to the weights is taken, while it is worth it and fits the
-    budget.
+    budget. `counts`: how many layers each stands for, 1 where it is not told.
     """
+    counts = dict.fromkeys(costs, 1) | dict(counts or {})
     tiles = dict.fromkeys(costs, DIRECT) | dict(decided)
     reasons = {name: _times(found) for name, found in costs.items()}
-    left = budget - sum(_growth(costs[name], DIRECT, tile) for name, tile in decided.items())
+    left = budget - sum(
+        counts[name] * _growth(costs[name], DIRECT, tile) for name, tile in decided.items()
+    )
     names = costs.keys() - decided.keys()
     ahead = [(-_rate(costs[name], DIRECT, tile), name, tile) for name in names for tile in POINTS]
     heapify(ahead)
     while ahead:
         rate, name, tile = heappop(ahead)
         present = tiles[name]
-        growth = _growth(costs[name], present, tile)
+        growth = counts[name] * _growth(costs[name], present, tile)
         if not _is_worth(costs[name], present, tile):
             continue
         if -rate != _rate(costs[name], present, tile):  # from an earlier step: its turn is later
@@ -154,8 +227,7 @@ def _is_worth(costs: Mapping[int, Prediction], present: int, tile: int) -> bool:
 
 
 def _times(costs: Mapping[int, Prediction]) -> str:
-    names = {tile: f"F({tile}, {KERNEL})" if tile else "direct" for tile in costs}
-    return ", ".join(f"{names[tile]} {1e6 * costs[tile].seconds:.1f} us" for tile in costs)
+    return ", ".join(f"{ALGORITHMS[tile]} {1e6 * costs[tile].seconds:.1f} us" for tile in costs)
 
 
 @rule(Conv, FusedConv, WinogradConv)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from irconv.backend import Options
-from irconv.backends.numba_cpu import machine
+from irconv.backends.numba_cpu import machine, native
 from irconv.backends.numba_cpu.assemble import assemble
 from irconv.backends.numba_cpu.peak import peak_flops
 from irconv.backends.numba_cpu.program import CpuProgram
@@ -46,6 +46,10 @@ class NumbaCpu:
     def compile(self, graph: Graph, options: Options, pipeline: str) -> CpuProgram:
         """The program of a graph that was lowered already."""
         return assemble(graph, options, pipeline)
+
+    def machine_version(self) -> str:
+        """A digest of this backend's source, of its compilers and of the CPU."""
+        return native.version()
 
     def peak_flops(self, threads: int) -> float:
         """Float32 operations a second of the micro-kernel, by `threads` threads at once."""

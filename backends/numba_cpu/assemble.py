@@ -48,7 +48,6 @@ def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
     copies = tuple((i, table.slot(graph.outputs[i])) for i in layout.copied)
     table.lines += [f"copy(output[{i}], {slot.place})" for i, slot in copies]
     nodes = tuple(_node_report(node, bound.get(node), node in bound) for node in graph)
-    notes = ("tune: there is one kernel for each node yet",) if options.tune else ()
     report = Report(
         "numba_cpu",
         pipeline,
@@ -63,7 +62,6 @@ def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
             outputs=known_bytes(graph.outputs),
         ),
         0.0,
-        notes=notes,
     )
     return CpuProgram(
         outputs=tuple(_slot(Place("output", i), v) for i, v in enumerate(graph.outputs)),
