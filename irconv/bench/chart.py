@@ -120,7 +120,12 @@ def _bar(row: Row, reference: float, scale: float, y: int, colour: str) -> Itera
     assert row.timing is not None
     width = reference / row.timing.median * scale
     yield _rect(LEFT, y, width, BAR, colour)
-    yield _text(LEFT + width + 4, y + BAR - 2, f"{row.timing.median * 1e3:.3g} ms", "value")
+    yield _text(LEFT + width + 4, y + BAR - 2, _milliseconds(row.timing.median), "value")
+
+
+def _milliseconds(seconds: float) -> str:
+    ms = seconds * 1e3
+    return f"{ms:.3g} ms" if ms < 999.5 else f"{ms:.0f} ms"
 
 
 def short_name(model: str) -> str:

@@ -10,6 +10,7 @@ from irconv.bench.rows import FASTER, Comparison, Layer, Results, Row
 from irconv.bench.worker import OURS
 from irconv.errors import printable
 
+REASON = "reason"
 SHOWN_LAYERS = 5  # of one model; the JSON has all
 PRECISIONS = {
     "strict": "direct products (no Winograd), sums in any order, FMA, batch norm folded",
@@ -54,8 +55,8 @@ def markdown(results: Results, picture: str | None = None) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """A Markdown table; all columns but the first `left` are aligned to the right."""
-    marks = [":--" if i < left else "--:" for i in range(len(columns))]
+    """A Markdown table; numbers, all but the first `left` columns and reasons, to the right."""
+    marks = [":--" if i < left or c == REASON else "--:" for i, c in enumerate(columns)]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in (columns, marks, *rows))
 
 
@@ -188,7 +189,7 @@ def _slow_layers(
 
 LAYER_COLUMNS = (
     *("layer", "op", "kernel", "us", "ORT us", "ratio"),
-    *("GFLOP/s", "% of peak", "reason"),
+    *("GFLOP/s", "% of peak", REASON),
 )
 
 

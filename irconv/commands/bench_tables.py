@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from irconv.bench.chart import setting_text, short_peer
+from irconv.bench.chart import setting_text, short_name, short_peer
 from irconv.bench.markdown import LAYER_COLUMNS, layer_cells, megabytes
 from irconv.bench.rows import FASTER, Comparison, Layer, Results, Row
 from irconv.commands import console
@@ -71,12 +71,15 @@ def print_summary(results: Results) -> None:
     if summaries:
         right = ("mean", "worst", "models")
         table = console.table("ours", "setting", "against", *right, "worst of", right=right)
+        for place in (0, 1):
+            table.columns[place].no_wrap = True
         for s in summaries:
             setting = setting_text(s.batch, s.threads)
             numbers = (f"{s.mean:.2f}x", f"{s.worst:.2f}x", str(s.count))
             style = "bold" if s.against == FASTER else None
-            names = (s.name, setting, s.against)
-            table.add_row(*names, *numbers, console.name(s.worst_model), style=style)
+            names = (s.name, setting, short_peer(s.against))
+            worst = console.name(short_name(s.worst_model))
+            table.add_row(*names, *numbers, worst, style=style)
         console.show(table)
     facts, loads = results.facts, [x for c in results.comparisons for x in c.load]
     shown = ", ".join(f"{n} {v}" for n, v in facts["versions"].items())
