@@ -165,9 +165,11 @@ class _Work:
         """Groups of tiles, each the rows of one register tile."""
         return -(-self.tiles // GROUP)
 
-    def streamed(self, groups: int) -> float:
-        """The weights, once, for as many groups of tiles at a time."""
-        once = self.weight_bytes / _source(self.machine, self.threads, self.resident)
+    def streamed(self, groups: int, readers: int) -> float:
+        """The weights, once, for as many groups of tiles at a time: each of `readers` threads reads
+        a part of them.
+        """
+        once = self.weight_bytes / _source(self.machine, readers, self.resident)
         return once * (LONE_GROUP if groups < 2 else 1)
 
     @property
@@ -181,7 +183,7 @@ class _Work:
         together = max(int(BLOCK_SHARE * self.machine.l2_bytes / of_group), 1)
         again = AGAIN * (-(-busiest // together) - 1) * self.weight_bytes
         uneven = busiest * self.threads / self.groups
-        streamed = self.streamed(min(together, busiest))
+        streamed = self.streamed(min(together, busiest), 1)
         transforms = self.transforms * uneven + STEP_SECONDS
         products = self.products * uneven
         if self.weight_bytes > self.machine.l3_bytes // 2:
@@ -197,7 +199,7 @@ class _Work:
         between = self.tiles * self.points * (self.depth + self.rows) * FLOAT
         spilled = between > self.machine.l2_bytes * self.threads
         crossing = CROSSINGS * between / self._l3 if spilled else 0.0
-        products = _overlapped(self.products, self.streamed(self.groups))
+        products = _overlapped(self.products, self.streamed(self.groups, self.threads))
         return products + self.transforms + crossing + 3 * STEP_SECONDS
 
 
