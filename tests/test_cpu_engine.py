@@ -467,15 +467,22 @@ def test_rows_or_columns_are_split_as_costs_less(size, parts):
 
 def test_dense_layer():
     rng = np.random.default_rng(10)
-    for trial in range(40):
-        m = 1 if trial % 2 else int(rng.integers(1, 30))
-        n, k = int(rng.integers(1, 200)), int(rng.integers(1, 1500))
+    for trial in range(60):
+        m = trial % (ROWS + 2) or int(rng.integers(1, 30))
+        n, k = int(rng.integers(1, 200)), int(rng.integers(1, (1500, 5)[trial % 7 == 0]))
         exact = bool(rng.random() < 0.5)
         a, w = draw(rng, (m, k), exact), draw(rng, (k, n), exact)
-        b = draw(rng, (n,), exact)
-        r = draw(rng, (m, n), exact) if rng.random() < 0.5 else np.zeros((m, n), F32)
+        b, r = draw(rng, (n,), exact), draw(rng, (m, n), exact)
+        b, r = b * (rng.random() < 0.7), r * (rng.random() < 0.5)
         step = steps.dense_layer(m, n, k, F32, int(rng.integers(1, 4)), steps.Epilogue(low=0.0))
-        y = launch(step, (m, n), A=a, B=steps.dense_weights(w), BIAS=b, RESIDUAL=r)
+        y = launch(
+            step,
+            (m, n),
+            A=a,
+            B=steps.dense_weights(w),
+            BIAS=steps.dense_bias(b) if b.any() else None,
+            RESIDUAL=r if r.any() else None,
+        )
         y64 = np.maximum(a.astype(F64) @ w.astype(F64) + b + r, 0)
         size = np.abs(a).astype(F64) @ np.abs(w) + np.abs(b) + np.abs(r)
         if exact:

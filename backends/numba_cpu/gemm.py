@@ -1,4 +1,4 @@
-"""Products of two matrices: batched, and the dense layer at the speed of memory."""
+"""Products of two matrices: batched, and dense layers of many rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def _pack(
 
 
 @compiled_part
-def _finish(step: Any, y: Any, rows: Any, columns: Any) -> None:
+def finish(step: Any, y: Any, rows: Any, columns: Any) -> None:
+    """The second pass over `rows` x `columns` of y, if there is one."""
     if step[slots.FINISH] != 0:
         call(
             step[slots.FINISH],
@@ -154,7 +155,7 @@ def product(step: Any, like: Any, part: Any, parts: Any) -> None:
                 at(pointer(step[slots.RESIDUAL], like), place),
                 started,
             )
-        _finish(step, y, m, columns)
+        finish(step, y, m, columns)
 
 
 @compiled_part
@@ -174,22 +175,20 @@ def _pack_all_rows(step: Any, batch: Any, high: Any, scratch: Any) -> None:
         )
 
 
-def dense(step: Any, like: Any, part: Any, parts: Any) -> None:
+def many_rows(step: Any, like: Any, part: Any, parts: Any) -> None:
     """Kernel: y[M, N] = clamp(x[M, K] @ W[K, N] + bias of N), W packed by `packing.pack_columns`.
 
-    The weights are read once, from front to back; with few rows the speed is that of memory.
-    Scratch of a part: `dense_scratch`.
+    Each block of the weights is in a cache for all rows; see `dense` for few. Scratch of a part:
+    all rows of x, packed.
     """
     m, n, k = step[slots.M], step[slots.N], step[slots.K]
     width = VECTORS * lanes(like)
-    x, y = pointer(step[slots.A], like), pointer(step[slots.Y], like)
-    weights = pointer(step[slots.B], like)
+    y, weights = pointer(step[slots.Y], like), pointer(step[slots.B], like)
     residual = pointer(step[slots.RESIDUAL], like)
     scratch = at(pointer(step[slots.SCRATCH], like), part * step[slots.SCRATCH_EACH])
     first, end = share(blocks(n, width), part, parts)
-    height = ROWS if m > 1 else 1
-    high = blocks(m, height) * height
-    if m > 1 and first < end:
+    high = blocks(m, ROWS) * ROWS
+    if first < end:
         _pack_all_rows(step, 0, high, scratch)
     for panel in range(first, end):
         column = panel * width
@@ -198,11 +197,10 @@ def dense(step: Any, like: Any, part: Any, parts: Any) -> None:
         for i in range(blocks(max(k, 1), step[slots.DEPTH_BLOCK])):
             start = i * step[slots.DEPTH_BLOCK]
             depth = min(step[slots.DEPTH_BLOCK], k - start)
-            a = at(scratch, start * high) if m > 1 else at(x, start)
             _multiply(
                 step,
-                a,
-                height,
+                at(scratch, start * high),
+                ROWS,
                 at(weights, (panel * k + start) * width),
                 start,
                 depth,
@@ -211,4 +209,4 @@ def dense(step: Any, like: Any, part: Any, parts: Any) -> None:
                 at(residual, column),
                 started,
             )
-        _finish(step, at(y, column), m, columns)
+        finish(step, at(y, column), m, columns)

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from irconv.backends.numba_cpu import packing
+from irconv.backends.numba_cpu import machine, packing
 from irconv.backends.numba_cpu.blocking import column_block, depth_block, panel_width, round_up
-from irconv.backends.numba_cpu.gemm import dense, product
+from irconv.backends.numba_cpu.dense import dense_kernel
+from irconv.backends.numba_cpu.gemm import many_rows, product
 from irconv.backends.numba_cpu.step import NOTHING, Epilogue, Step
 from irconv.backends.numba_cpu.tiles import ROWS
 
@@ -23,7 +24,7 @@ def dense_layer(
 ) -> Step:
     """Y[rows, columns] = A[rows, depth] @ B, with B = `dense_weights` of [depth, columns].
 
-    BIAS is one value a column, RESIDUAL [rows, columns].
+    BIAS is `dense_bias` of one value a column, RESIDUAL [rows, columns].
     """
     sizes = {
         "M": rows,
@@ -34,14 +35,22 @@ def dense_layer(
         "BIAS_PER": 1,
         "DEPTH_BLOCK": depth_block(depth, dtype),
     }
-    high = -(-rows // ROWS) * ROWS if rows > 1 else 0
-    scratch = round_up(high * depth, dtype)
-    return Step("dense", dtype, parts, scratch, sizes, epilogue, dense)
+    if rows <= ROWS:
+        height = next(h for h in reversed(machine.tile(dtype).row_variants) if h >= rows)
+        return Step("dense", dtype, parts, 0, sizes, epilogue, dense_kernel(height))
+    scratch = round_up(-(-rows // ROWS) * ROWS * depth, dtype)
+    return Step("dense", dtype, parts, scratch, sizes, epilogue, many_rows)
 
 
 def dense_weights(weights: np.ndarray) -> np.ndarray:
     """[depth, columns] packed for `dense_layer`."""
     return packing.pack_columns(weights, panel_width(weights.dtype))
+
+
+def dense_bias(bias: np.ndarray) -> np.ndarray:
+    """[columns] padded for `dense_layer`."""
+    width = panel_width(bias.dtype)
+    return np.pad(bias, (0, -bias.size % width))
 
 
 def matrix_product(

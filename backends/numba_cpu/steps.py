@@ -16,7 +16,12 @@ from irconv.backends.numba_cpu.convolutions import (
     transposed_convolution,
     transposed_weights,
 )
-from irconv.backends.numba_cpu.products import dense_layer, dense_weights, matrix_product
+from irconv.backends.numba_cpu.products import (
+    dense_bias,
+    dense_layer,
+    dense_weights,
+    matrix_product,
+)
 from irconv.backends.numba_cpu.step import Epilogue, PoolWindow, Step, axes
 
 __all__ = [
@@ -26,6 +31,7 @@ __all__ = [
     "Step",
     "axes",
     "convolution",
+    "dense_bias",
     "dense_layer",
     "dense_weights",
     "depth_block",

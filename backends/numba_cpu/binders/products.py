@@ -129,7 +129,7 @@ def _dense(node: Node, product: Product, dtype: np.dtype[Any], threads: int) -> 
     if bias is not None:
         if bias.size not in (1, columns) or (bias.ndim and bias.shape[-1] != bias.size):
             return None
-        bias = np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), (columns,)))
+        bias = steps.dense_bias(np.broadcast_to(bias.reshape(-1), (columns,)))
     step = steps.dense_layer(rows, columns, depth, dtype, threads, product.ending)
     return [
         engine(
