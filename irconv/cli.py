@@ -150,7 +150,7 @@ def options(
     ] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress on stderr.")] = False,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Compile anew: read and write no compiled code.")
+        bool, typer.Option("--no-cache", help="Compile anew: no compiled code, no times from disk.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="A traceback with an error.")] = False,
 ) -> None:

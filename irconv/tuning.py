@@ -62,6 +62,10 @@ def tune(graph: Graph, passes: tuple[Pass, ...], backend: Backend, options: Opti
     return Tuned(passes, "tune: the pipeline leaves nothing to choose for this graph")
 
 
+class _NotMeasuredError(BackendError):
+    """A layer's time cannot be told apart from that of others."""
+
+
 @dataclass(frozen=True)
 class _Tuning:
     """The graph `before` the pass at `place`, and its layers."""
@@ -80,8 +84,8 @@ class _Tuning:
         if times is None:
             try:
                 times = self._measured(chosen)
-            except InputError as error:
-                return Tuned(self.passes, f"tune: random inputs do not run: {error}")
+            except (InputError, _NotMeasuredError) as error:
+                return Tuned(self.passes, f"tune: nothing was measured: {error}")
             source = "measured now"
             tuning_cache.store(key, times)
         measured = tuple(times[layer.work] for layer in self.layers)
@@ -140,5 +144,5 @@ class _Tuning:
                 found[name] += step.seconds
         missing = [name for name, seconds in found.items() if not seconds > 0]
         if missing:
-            raise BackendError("a layer has no steps", where=f"%{printable(missing[0])}")
+            raise _NotMeasuredError("a layer has no steps", where=f"%{printable(missing[0])}")
         return found

@@ -11,6 +11,7 @@ from irconv.commands.options import (
     PrecisionClass,
     RandomWeights,
     Threads,
+    Tune,
     read_model,
 )
 from irconv.executable import compile as compile_graph
@@ -22,6 +23,7 @@ def emit(
     pipeline: Pipeline = None,
     precision: PrecisionClass = "fast",
     threads: Threads = None,
+    tune: Tune = False,
     batch: Batch = None,
     random_weights: RandomWeights = None,
 ) -> None:
@@ -30,5 +32,5 @@ def emit(
     A model of any batch is compiled for batch 1, unless --batch says otherwise.
     """
     graph = read_model(model, batch, random_weights)
-    source = compile_graph(graph, backend, pipeline, precision, threads).source
+    source = compile_graph(graph, backend, pipeline, precision, threads, tune).source
     console.result(source.rstrip("\n"))

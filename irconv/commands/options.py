@@ -25,6 +25,10 @@ PrecisionClass = Annotated[
     Precision, typer.Option("--precision", help="strict: no Winograd; fast: Winograd too.")
 ]
 Threads = Annotated[int | None, typer.Option("--threads", "-t", min=1, help="Default: all cores.")]
+Tune = Annotated[
+    bool,
+    typer.Option("--tune", help="Measure which algorithms are fastest, or know it from before."),
+]
 Batch = Annotated[
     str | None, typer.Option("--batch", help="A batch size, or a name such as N for any.")
 ]

@@ -22,6 +22,7 @@ from irconv.commands.options import (
     RandomWeights,
     Seed,
     Threads,
+    Tune,
     read_model,
 )
 from irconv.errors import InputError, printable
@@ -44,6 +45,7 @@ def run(
     pipeline: Pipeline = None,
     precision: PrecisionClass = "fast",
     threads: Threads = None,
+    tune: Tune = False,
     batch: Batch = None,
     random_weights: RandomWeights = None,
     input_files: Annotated[
@@ -69,7 +71,7 @@ def run(
         raise InputError("unknown reference", got=printable(against), hint=nearest(against, known))
     graph = read_model(model, batch, random_weights)
     inputs = _inputs(graph, input_files or (), seed)
-    executable = compile_graph(graph, backend, pipeline, precision, threads)
+    executable = compile_graph(graph, backend, pipeline, precision, threads, tune)
     outputs = executable.run(inputs)
     error = None
     if against is not None:
