@@ -14,7 +14,7 @@ from irconv.backends.numba_cpu import slots
 from irconv.backends.numba_cpu.binders.convolution import pool_window
 from irconv.backends.numba_cpu.blocked.convolution import convolution
 from irconv.backends.numba_cpu.blocked.preactivation import Preactivation
-from irconv.backends.numba_cpu.blocked.tile import lanes
+from irconv.backends.numba_cpu.blocked.tile import lanes, most_rows
 from irconv.backends.numba_cpu.blocked.tiling import Panels, Pieces, Rectangle, Tiling
 from irconv.backends.numba_cpu.step import NOTHING, Epilogue
 from irconv.geometry import ConvGeometry
@@ -270,8 +270,9 @@ def test_shares_cover_all_items_evenly(repeats: int) -> None:
 
 
 def test_a_rectangle_stacks_short_lines() -> None:
-    assert Rectangle.of(2, 7, 2).tiles == 1
-    assert Rectangle.of(1, 56, 2).pixels.each() == [14] * 4
+    assert Rectangle.of(2, most_rows(2) // 2, 2).tiles == 1
+    rows = most_rows(2)
+    assert Rectangle.of(1, 4 * rows, 2).pixels.each() == [rows] * 4
 
 
 MAPPED = [
