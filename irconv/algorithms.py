@@ -25,6 +25,10 @@ class AlgorithmChoice:
     error: float | None = None
     error_bound: float | None = None
 
+    @property
+    def is_within_bound(self) -> bool:
+        return self.error is None or self.error_bound is None or self.error <= self.error_bound
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:

@@ -92,7 +92,7 @@ class Report:
             table.add_column(name, justify="right")
         chosen = any(n.choice is not None for n in self.nodes)
         if chosen:
-            table.add_column("algorithm, us of each")
+            table.add_column("algorithm: us\npredicted / measured", no_wrap=True)
         for n in self.nodes:
             numbers = (n.macs / 1e6, n.result_bytes / 1024, n.scratch_bytes / 1024)
             names = (Text(printable(t)) for t in (n.node, n.op, n.kernel))
@@ -116,17 +116,23 @@ class Report:
         chosen = Counter(n.choice.algorithm for n in self.nodes if n.choice is not None)
         if chosen:
             lines.append("chosen: " + ", ".join(f"{chosen[a]} {a}" for a in sorted(chosen)))
+        lines += [
+            f"%{printable(n.node)}: the error of {n.choice.algorithm} on a sample is "
+            f"{n.choice.error:.1e}, more than {n.choice.error_bound:.0e}: precision strict has none"
+            for n in self.nodes
+            if n.choice is not None and not n.choice.is_within_bound
+        ]
         return "\n".join([*lines, *self.notes])
 
 
 def _told(choice: AlgorithmChoice) -> Iterator[str]:
-    """The lines of a choice in the table."""
-    yield choice.algorithm
-    for word, seconds in (("predicted", choice.predicted), ("measured", choice.measured)):
-        if seconds:
-            yield f"{word}: " + ", ".join(f"{a} {1e6 * s:.1f}" for a, s in seconds.items())
-    if choice.error is not None and choice.error_bound is not None:
-        yield f"error {choice.error:.1e} of at most {choice.error_bound:.0e}"
+    """The lines of a choice in the table: an alternative each, the chosen one marked."""
+    for name, seconds in choice.predicted.items():
+        mark = ">" if name == choice.algorithm else " "
+        times = (seconds, *(choice.measured[n] for n in (name,) if n in choice.measured))
+        yield f"{mark} {name}: " + " / ".join(f"{1e6 * t:.0f}" for t in times)
+    if choice.error is not None:
+        yield f"  error {choice.error:.1e}"
 
 
 def known_bytes(values: Iterable[Value]) -> int:

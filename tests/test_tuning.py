@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
@@ -16,6 +18,7 @@ import irconv as ic
 from irconv import code_cache, tuning, tuning_cache
 from irconv.algorithms import AlgorithmChoice, owners
 from irconv.backend import Options
+from irconv.backends.numba_cpu import NumbaCpu
 from irconv.backends.numba_cpu.program import CpuProgram
 from irconv.cli import app
 from irconv.errors import InputError
@@ -34,6 +37,7 @@ from irconv.winograd_error import BOUND, sampled_error
 # seconds of a layer direct, by F(2, 3) and by F(4, 3)
 Table: TypeAlias = "dict[str, tuple[float, float, float]]"
 
+KERNELS = os.environ.get("IRCONV_CACHE_DIR", "")  # of all tests
 PIPELINE = "fuse,winograd"
 NAMES = ("direct", "F(2, 3)", "F(4, 3)")
 TIMES: Table = {"first": (4, 3, 2), "second": (4, 3, 2), "third": (2, 5, 5), "last": (9, 5, 6)}
@@ -360,9 +364,23 @@ def test_the_table_has_the_column_where_there_are_choices() -> None:
     chosen = build(network(), Fake()).report
     assert columns(chosen) == columns(build(network(), Fake(), "fuse").report) + 1
     cells = list(chosen.table().columns[-1].cells)
-    assert cells[0].split("\n")[0] == "F(4, 3)"  # type: ignore[union-attr]
-    assert "measured: direct 4000000.0, F(2, 3) 3000000.0, F(4, 3) 2000000.0" in str(cells[0])
-    assert "of at most 2e-06" in str(cells[0])
+    direct, two, four, error = str(cells[0]).split("\n")
+    assert direct.startswith("  direct: ")
+    assert direct.endswith(" / 4000000")
+    assert two.endswith(" / 3000000")
+    assert four.startswith("> F(4, 3): ")
+    assert error.startswith("  error ")
+    plain = build(network(), Fake(), options=Options()).report
+    assert "/" not in str(next(iter(plain.table().columns[-1].cells)))
+
+
+def test_an_error_beyond_the_bound_is_told() -> None:
+    report = build(network(), Fake()).report
+    assert "more than" not in str(report)
+    first = next(n for n in report.nodes if n.choice is not None)
+    wrong = replace(first, choice=replace(choices(report)[0], error=3e-6))
+    text = str(replace(report, nodes=(wrong,)))
+    assert "the error of F(4, 3) on a sample is 3.0e-06, more than 2e-06" in text
 
 
 def test_the_sampled_error_is_that_of_the_algorithm() -> None:
@@ -392,6 +410,14 @@ def test_owners() -> None:
 # -- with kernels ----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def kernels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiled kernels of all tests, and no times."""
+    version = uuid.uuid4().hex
+    monkeypatch.setenv("IRCONV_CACHE_DIR", KERNELS)
+    monkeypatch.setattr(NumbaCpu, "machine_version", lambda _: version)
+
+
 def in_table(program: CpuProgram, arrays: Sequence[Array], runs: int = 20) -> list[StepTime]:
     """The direct ones are slow, but the third."""
     fast = {"0": 4.0, "2": 2.0, "4": 1.0}[
@@ -403,6 +429,7 @@ def in_table(program: CpuProgram, arrays: Sequence[Array], runs: int = 20) -> li
     ]
 
 
+@pytest.mark.usefixtures("kernels")
 def test_kernels_of_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CpuProgram, "profile", in_table)
     graph = network()
@@ -415,6 +442,7 @@ def test_kernels_of_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.usefixtures("kernels")
 def test_with_real_times() -> None:
     """Whatever they are: the choice is a possible one, kept, and right."""
     graph = network()
