@@ -80,7 +80,7 @@ def choose_layouts(graph: Graph, block: int) -> Choice:
     """
     inside: set[Value] = set()
     halos: defaultdict[Key, list[tuple[int, ...]]] = defaultdict(list)
-    same: nx.utils.UnionFind = nx.utils.UnionFind()
+    same: nx.utils.UnionFind[Key] = nx.utils.UnionFind()
     for node in graph:
         if not _joins(node, inside):
             continue
@@ -225,9 +225,9 @@ def _pointwise_refusal(node: Node) -> str | None:
         return "it does not have two operands"
     for value in node.operands:
         assert value is not None
-        if value.is_parameter:
+        if value.array is not None:
             if channel_vector(value.array, shape.rank, known(shape.shape[1])) is None:
                 return "its constant is not one number per channel"
-        elif value.tensor_type.plain != shape.plain:
-            return "it broadcasts"
+        elif value.shape[1] != shape.shape[1]:
+            return "it broadcasts along channels"
     return None

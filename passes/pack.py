@@ -69,13 +69,11 @@ def into_blocks(
 def _emit(node: Node, operands: list[Value | None], rewriter: Rewriter, layout: Layout) -> Value:
     """The node on blocks; a pool that no kernel makes with its convolution by itself."""
     op = node.op
-    pool = op.pool if isinstance(op, FusedConv) else None
-    if pool is not None and not makes_pool(op):
-        assert isinstance(op, FusedConv)
+    if isinstance(op, FusedConv) and op.pool is not None and not makes_pool(op):
         before = rewriter.emit(replace(op, pool=None), *operands, name="before_pool")
         none = Layout(layout.block, (0,) * len(layout.halo))
         before.type = before.tensor_type.with_layout(none)
-        op, operands = pool, [before]
+        op, operands = op.pool, [before]
     y = rewriter.emit(op, *operands, name="blocks")
     y.type = y.tensor_type.with_layout(layout)
     return y
