@@ -17,11 +17,11 @@ from irconv.ops.sparse import ConvMatrix as ConvMatrixOp
 from irconv.ops.sparse import SparseMatMul
 from irconv.ops.winograd import WinogradConv
 from irconv.passes.lowering import (
+    SPLITS,
     TRANSFORMED,
     known_sizes,
     operand,
     reshaped,
-    split_preactivation,
     with_pool,
 )
 from irconv.pipeline import Pass
@@ -51,7 +51,7 @@ class ConvMatrix(Pass):
 
     def run(self, graph: Graph, rewriter: Rewriter) -> None:
         indexes = _Indexes(self.form, self.budget)
-        rewriter.apply([split_preactivation, conv_to_matrix.with_options(indexes=indexes)])
+        rewriter.apply([*SPLITS, conv_to_matrix.with_options(indexes=indexes)])
 
 
 class _Indexes:

@@ -18,11 +18,11 @@ from irconv.ops.im2col import Col2Im, Im2Col
 from irconv.ops.linear import MatMul
 from irconv.ops.winograd import WinogradConv
 from irconv.passes.lowering import (
+    SPLITS,
     TRANSFORMED,
     known_sizes,
     operand,
     reshaped,
-    split_preactivation,
     with_pool,
 )
 from irconv.pipeline import Pass
@@ -37,7 +37,7 @@ class Im2col(Pass):
     exact: ClassVar[bool] = True
 
     def run(self, graph: Graph, rewriter: Rewriter) -> None:
-        rewriter.apply([split_preactivation, conv_to_product, transposed_conv_to_product])
+        rewriter.apply([*SPLITS, conv_to_product, transposed_conv_to_product])
 
 
 @rule(Conv, FusedConv, WinogradConv)

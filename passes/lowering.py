@@ -12,6 +12,7 @@ from irconv.errors import GraphError
 from irconv.graph import Node, Value
 from irconv.op import Op
 from irconv.ops.fused import FusedConv
+from irconv.ops.pair import ConvPair
 from irconv.ops.preact import PreactConv, ScaleShift
 from irconv.ops.shape import Reshape
 from irconv.rewrite import Rewriter, rule
@@ -60,3 +61,18 @@ def split_preactivation(node: Node, rewriter: Rewriter) -> Value | None:
         return None
     x = rewriter.emit(ScaleShift(op.activation), *node.operands[:3], name="preactivated")
     return rewriter.emit(op.conv, x, *node.operands[3:])
+
+
+@rule(ConvPair)
+def split_pair(node: Node, rewriter: Rewriter) -> Value | None:
+    """ConvPair(x, w, v, b, c, r) => FusedConv(FusedConv(x, w, b), v, c, r)."""
+    op = node.op
+    assert isinstance(op, ConvPair)
+    if not known_sizes(node, rewriter):
+        return None
+    x, w, v, b, c, r = (node.operand(i) for i in range(6))
+    between = rewriter.emit(op.first, x, w, b, name="between")
+    return rewriter.emit(op.second, between, v, c, r)
+
+
+SPLITS = (split_preactivation, split_pair)

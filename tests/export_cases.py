@@ -89,6 +89,19 @@ CASES: list[Case] = [
         {"conv": FusedConv((3, 2), pads=(1, 1, 0, 0), group=2, pool=MaxPool((2, 2)))},
         [IMAGE, weights(4), weights(4), weights(6, 2, 3, 2), None, "f32[N, 6, 8, 8]"],
     ),
+    (
+        "ConvPair",
+        {
+            "first": FusedConv((1, 1), activation=Relu()),
+            "second": FusedConv((3, 2), pads=(1, 1, 0, 0), group=6, activation=Clamp(0.0, 6.0)),
+        },
+        [IMAGE, weights(6, 4, 1, 1), weights(6, 1, 3, 2), None, weights(6), "f32[N, 6, 8, 8]"],
+    ),
+    (
+        "ConvPair",
+        {"first": FusedConv((1, 1)), "second": FusedConv((3, 3))},
+        [IMAGE, weights(6, 4, 1, 1), weights(2, 6, 3, 3), weights(6)],
+    ),
     ("MaxPool", {"kernel_shape": (3, 3), "strides": (2, 2), "ceil_mode": 1}, [IMAGE]),
     ("MaxPool", {"kernel_shape": (2, 2), "n_outputs": 2}, [IMAGE]),
     ("AveragePool", {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1)}, [IMAGE]),

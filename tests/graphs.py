@@ -25,6 +25,7 @@ from irconv.ops.fused import Clamp, FusedConv
 from irconv.ops.identity import Identity
 from irconv.ops.linear import Gemm, MatMul
 from irconv.ops.norm import BatchNormalization
+from irconv.ops.pair import ConvPair
 from irconv.ops.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
 from irconv.ops.preact import PreactConv
 from irconv.ops.rearrange import ChannelShuffle, Concat, Gather
@@ -207,6 +208,29 @@ def preactivated(net: Network) -> None:
     if x is not None:
         y = net.add(Relu(), x.value) if net.pick(0, 1, 1) else x.value
         net.keep(net.add(conv, y, w), x.bound * channels, x.unit)
+
+
+def pair(net: Network) -> None:
+    """A 1x1 convolution and a depthwise one of its result, as two nodes or as one."""
+    x = net.image()
+    channels, rank = x.shape[1], len(x.shape) - 2
+    kernel = tuple(min(2, size) for size in x.shape[2:])
+    bound = (x.bound * channels + 3) * math.prod(kernel) + 3
+    if bound / x.unit > LIMIT:
+        return
+    w = net.parameter("w", net.integers((3, channels, *(1,) * rank), -1, 1), trainable=True)
+    v = net.parameter("w", net.integers((3, 1, *kernel), -1, 1), trainable=True)
+    b = net.parameter("b", net.integers((3,), -3, 3), trainable=True)
+    pads = tuple(net.pick(0, k - 1) for k in kernel * 2)
+    first = FusedConv((1,) * rank, activation=net.pick(None, Relu()))
+    second = FusedConv(kernel, (), pads, (), 3, net.pick(None, Relu()))
+    if net.pick("fused", "apart") == "fused":
+        net.keep(net.add(ConvPair(first, second), x.value, w, v, b, b), bound, x.unit)
+        return
+    y = net.add(first, x.value, w, b)
+    if net.pick(0, 0, 0, 1):
+        net.ends.append(net.add(Relu(), y))
+    net.keep(net.add(second, y, v, b), bound, x.unit)
 
 
 def activation(net: Network, x: Item | None = None) -> Item | None:
@@ -406,6 +430,8 @@ FRAGMENTS: tuple[Callable[[Network], object], ...] = (
     batchnorm,
     batchnorm_before_conv,
     preactivated,
+    preactivated,
+    pair,
     activation,
     activation,
     pool,
@@ -414,10 +440,12 @@ FRAGMENTS: tuple[Callable[[Network], object], ...] = (
     channel_arithmetic,
     nothing,
     nothing,
+    nothing,
     there_and_back,
     there_and_back,
     twin,
     padded,
+    constants,
     constants,
     concat,
     tail,

@@ -25,6 +25,7 @@ def pipeline_for(options: Options) -> str:
         *([f"winograd{threads}"] if options.precision == "fast" else []),
         "pack" if block == 16 else f"pack{{block={block}}}",
         "fuse_preactivation",
+        "fuse_pairs{least=524288}",  # half of a second cache
     ]
     return ",".join(stages)
 

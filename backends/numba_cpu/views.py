@@ -15,6 +15,7 @@ from irconv.ops.activation import ACTIVATIONS
 from irconv.ops.conv import Conv
 from irconv.ops.fused import POOLS, Clamp, FusedConv
 from irconv.ops.identity import Identity
+from irconv.ops.pair import ConvPair
 from irconv.ops.rearrange import ChannelShuffle, Concat
 from irconv.ops.shape import Flatten, Reshape, Squeeze, Unsqueeze
 from irconv.ops.sparse import ConvMatrix
@@ -125,7 +126,7 @@ def _takes_any_order(node: Node, index: int, any_order: set[Value]) -> bool:
     """
     if keeps_order(node):
         return index == 0 and node.result in any_order
-    return type(node.op) in (Conv, FusedConv) and index == 0 and in_blocks(node)
+    return type(node.op) in (Conv, FusedConv, ConvPair) and index == 0 and in_blocks(node)
 
 
 def keeps_order(node: Node) -> bool:

@@ -28,6 +28,7 @@ FORMS: dict[str, Form] = {
     "SparseMatMul": lambda out, site: matrices.sparse_matmul(out, site, write),
 }
 FUSED = {
+    "ConvPair": fused.conv_pair,
     "FusedConv": fused.fused_conv,
     "FusedMatMul": fused.fused_matmul,
     "PreactConv": fused.preact_conv,

@@ -20,6 +20,7 @@ from irconv.backends.onnx.records import (
 from irconv.listing import attribute_text
 from irconv.op import Op
 from irconv.ops.fused import FusedConv
+from irconv.ops.pair import ConvPair
 from irconv.ops.preact import PreactConv, ScaleShift
 from irconv.types import TensorType
 
@@ -67,6 +68,19 @@ def preact_conv(out: Emitter, site: Site, write: Write) -> tuple[str, ...]:
     x = scale_shift(out, site, write)[0]
     types = (site.types[0], *site.types[3:])
     return write(out, Site(op.conv, (x, *site.operands[3:]), types, site.results))
+
+
+def conv_pair(out: Emitter, site: Site, write: Write) -> tuple[str, ...]:
+    """ConvPair => as its two FusedConv."""
+    op = site.op
+    assert isinstance(op, ConvPair)
+    x, w, v, b, c, r = (site.operand(i) for i in range(6))
+    types = [*site.types, *(None,) * (6 - len(site.types))]
+    between = op.between(types)
+    first = Site(op.first, (x, w, b), (types[0], types[1], types[3]), (between,))
+    (y,) = fused_conv(out, first, write)
+    second = Site(op.second, (y, v, c, r), (between, types[2], *types[4:]), site.results)
+    return fused_conv(out, second, write)
 
 
 def epilogue(
@@ -160,8 +174,8 @@ def _free_attributes(nodes: list[OnnxNode]) -> dict[str, Any]:
 
 
 def _name(op: Any) -> str:
-    inner = getattr(op, "conv", None)
-    parts = (op.activation, getattr(inner, "activation", None), getattr(inner or op, "pool", None))
+    nested = [p for p in (getattr(op, key, None) for key in ("conv", "first", "second")) if p]
+    parts = [getattr(o, key, None) for o in (op, *nested) for key in ("activation", "pool")]
     return ".".join([op.name, *(p.name for p in parts if p)])
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from irconv.backends.numba_cpu.binders.convolution import pool_window
 from irconv.backends.numba_cpu.binders.epilogue import epilogue
 from irconv.backends.numba_cpu.binders.kind import operand, shape_of, source
+from irconv.backends.numba_cpu.binders.pairs import bind_pair
 from irconv.backends.numba_cpu.blocked.convolution import convolution
 from irconv.backends.numba_cpu.blocked.copy import copy, copy_channels
 from irconv.backends.numba_cpu.blocked.halo import clear_halo
@@ -33,6 +34,7 @@ from irconv.ops.elementwise import Add, Mul, Sum
 from irconv.ops.fused import POOLS, Clamp, FusedConv
 from irconv.ops.layout import Pack, Unpack
 from irconv.ops.norm import LRN, BatchNormalization
+from irconv.ops.pair import ConvPair
 from irconv.ops.preact import PreactConv, ScaleShift
 from irconv.ops.rearrange import ChannelShuffle, Concat
 from irconv.ops.winograd import WinogradConv
@@ -246,6 +248,7 @@ BINDERS: dict[type[Op], BlockBinder] = {
     FusedConv: bind_convolution,
     PreactConv: bind_preact,
     WinogradConv: bind_winograd,
+    ConvPair: bind_pair,
     **dict.fromkeys(POOLS, bind_pool),
     **dict.fromkeys((*ACTIVATIONS, Clamp), bind_activation),
     Add: bind_binary,

@@ -16,6 +16,7 @@ from irconv.backends.numba_cpu.blocked.layer import Layer
 from irconv.backends.numba_cpu.blocked.tile import TileShape, lanes, tile_address
 from irconv.backends.numba_cpu.blocked.tiling import Rectangle, Tiling
 from irconv.backends.numba_cpu.blocked.weights import (
+    channels_at_once,
     in_stored_order,
     pack_bias,
     pack_weights,
@@ -97,10 +98,11 @@ def convolve_row(layer: Layer, tiling: Tiling, operands: Operands, parts: int) -
     g = layer.geometry
     shaped = in_stored_order(operands.weights.reshape(g.weights_shape), x.storage)
     table, run = segments(layer.x, g)
+    at_once = channels_at_once(layer.x, g.in_channels // g.group)
     sources: dict[int, Source] = {
         slot.X: x.source,
         slot.Y: y.source,
-        slot.WEIGHTS: pack_weights(shaped, g.group, layer.x.block, tiling.panels),
+        slot.WEIGHTS: pack_weights(shaped, g.group, at_once, tiling.panels),
         slot.BIAS: pack_bias(operands.bias, g.out_channels),
         slot.SEGMENTS: table,
         slot.SHARES: tiling.shares(y.storage.images * g.group, parts),

@@ -57,10 +57,10 @@ def depthwise_convolution(
     """
     height, width = geometry.kernel
     (top, left), held = geometry.pads[:2], x.storage
-    tile = _tile_width(y.storage.width, width)
+    tile = tile_width(y.storage.width, width)
     start = held.origin - top * held.line - left * held.block
     shifted = Blocked(x.source, replace(held, origin=start))
-    others = (_by_slot(weights.reshape(-1, height * width), held), _bias(bias, held))
+    others = (by_slot(weights.reshape(-1, height * width), held), bias_by_slot(bias, held))
     lines = (geometry.strides[0] * held.line, geometry.dilations[0] * held.line)
     absent = Blocked(np.zeros(0, F32), y.storage)
     launch = blocked_launch(
@@ -74,13 +74,13 @@ def depthwise_convolution(
     return [*clear_halo(y), launch, *rest]
 
 
-def _tile_width(width: int, kernel: int) -> int:
+def tile_width(width: int, kernel: int) -> int:
     """The pixels of a tile: those of a line are cut into tiles of one size, which may overlap."""
     most = min(_MOST_PIXELS, max(most_rows(1) - kernel, 1))
     return -(-width // -(-width // most))
 
 
-def _by_slot(weights: Array, x: Storage) -> Array:
+def by_slot(weights: Array, x: Storage) -> Array:
     """[channels, taps] as [block][tap][lane], zeros where no channel is."""
     filled = np.zeros((x.blocks * x.block, weights.shape[1]), F32)
     filled[list(x.slots)] = weights
@@ -90,10 +90,10 @@ def _by_slot(weights: Array, x: Storage) -> Array:
     return packed
 
 
-def _bias(bias: Array | None, x: Storage) -> Array:
+def bias_by_slot(bias: Array | None, x: Storage) -> Array:
     """One number for each stored channel."""
     zeros = np.zeros((x.channels, 1), F32)
-    return _by_slot(zeros if bias is None else bias.reshape(-1, 1), x)
+    return by_slot(zeros if bias is None else bias.reshape(-1, 1), x)
 
 
 @cache
@@ -129,7 +129,7 @@ def _kernel(
                     other = residual
                     if step[3] != 0:
                         other = at(residual, line * added[LINE] + q * block)
-                    _multiply(
+                    multiply_channels(
                         height, width, stride, dilation, pixels, at(target, q * block),
                         at(source, q * (stride * block)), own[1], weights, bias, other, low, high,
                     )  # fmt: skip
@@ -139,7 +139,7 @@ def _kernel(
 
 
 @instruction
-def _multiply(
+def multiply_channels(
     typing: Any,
     height: Any,
     width: Any,

@@ -14,7 +14,6 @@ from irconv.backends.numba_cpu.packing import aligned
 from irconv.geometry import ConvGeometry
 from irconv.types import Array
 
-
 _FEW = 16  # channels of a group
 
 

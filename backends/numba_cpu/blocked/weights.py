@@ -24,8 +24,8 @@ def in_stored_order(weights: Array, x: Storage) -> Array:
 def pack_weights(weights: Array, group: int, block: int, panels: Panels) -> Array:
     """[out, in / group, kh, kw] as [group][panel][block of in][kh][kw][block][vectors * lanes].
 
-    `block` counts the channels of one block of the input. Channels that fill up a block, of the
-    input or of the output, have weights 0.
+    `block` counts the channels of one block of the input, or of a part of it that is read by
+    itself. Channels that fill up a block, of the input or of the output, have weights 0.
     """
     out, channels, *kernel = weights.shape
     blocks, rows = -(-channels // block), out // group
@@ -56,6 +56,16 @@ def pack_bias(bias: Array | None, channels: int) -> Array:
     return filled
 
 
+def channels_at_once(x: Storage, channels: int) -> int:
+    """How many channels of one pixel a segment reads: a block, or half of one where the last half
+    block of all has no channels.
+    """
+    half = x.block // 2
+    if x.block < lanes() or -(-channels // half) * half == -(-channels // x.block) * x.block:
+        return x.block
+    return half
+
+
 def segments(x: Storage, geometry: ConvGeometry) -> tuple[Array, int]:
     """Where the segments of K begin, from the first tap of an output pixel on, and their length.
 
@@ -63,10 +73,12 @@ def segments(x: Storage, geometry: ConvGeometry) -> tuple[Array, int]:
     picture, are read in such lines; others one by one, so that kernels of all sizes share tiles.
     """
     channels = geometry.in_channels // geometry.group
-    blocks = np.arange(-(-channels // x.block), dtype=np.int64) * x.plane
+    each = channels_at_once(x, channels)
+    first = np.arange(-(-channels // each), dtype=np.int64) * each
+    blocks = first // x.block * x.plane + first % x.block
     (high, wide), (down, across) = geometry.kernel, geometry.dilations
     joined = across == 1 and x.block < lanes()
     taps = np.zeros(1, np.int64) if joined else np.arange(wide) * (across * x.block)
     lines = np.arange(high, dtype=np.int64) * (down * x.line)
     table = blocks[:, None, None] + lines[:, None] + taps
-    return np.ascontiguousarray(table.reshape(-1)), wide * x.block if joined else x.block
+    return np.ascontiguousarray(table.reshape(-1)), wide * x.block if joined else each
