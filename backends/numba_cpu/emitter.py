@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 from llvmlite import ir
 from numba.core import cgutils
 
+from irconv.backends.numba_cpu import machine
+
 _I1, _I32, _I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
 Grid: TypeAlias = list[list[Any]]  # a tile: rows of vectors
@@ -83,6 +85,30 @@ class TileEmitter:
                 ]
             )
         return result
+
+    def multiply_in_order(self, row_values: list[Any], columns: list[Any], sums: Grid) -> Grid:
+        """`multiply_add` row by row, as written.
+
+        Left alone, LLVM now and then loads the values of all rows first, and spills the sums.
+        """
+        result = []
+        for value, row in zip(row_values, sums, strict=True):
+            result.append(self._pinned(self.multiply_add([value], columns, [row])[0]))
+        return result
+
+    def _pinned(self, values: list[Any]) -> list[Any]:
+        """The values by an empty assembly: they come before it, and later loads after it."""
+        constraint = machine.vector_constraint()
+        if constraint is None:
+            return values
+        kinds = [value.type for value in values]
+        ties = [f"={constraint}" for _ in values] + [str(i) for i in range(len(values))]
+        result = ir.LiteralStructType(kinds) if len(values) > 1 else kinds[0]
+        function = ir.FunctionType(result, kinds)
+        pinned = self.builder.asm(function, "", ",".join([*ties, "~{memory}"]), values, True)
+        if len(values) == 1:
+            return [pinned]
+        return [self.builder.extract_value(pinned, i) for i in range(len(values))]
 
     def loop(
         self, count: Any, starts: list[Any], body: Callable[[list[Any]], list[Any]]

@@ -47,6 +47,14 @@ def vector_bits() -> int:
     return 256 if "avx2" in features() and "fma" in features() else 128
 
 
+def vector_constraint() -> str | None:
+    """How inline assembly names a vector register here; None where it is not known."""
+    family = llvm.get_default_triple().partition("-")[0]
+    if family == "x86_64":
+        return "v" if vector_bits() == 512 else "x"
+    return "w" if family in ("aarch64", "arm64") else None
+
+
 def has_masked_moves() -> bool:
     """Whether masked vector moves are instructions here (else LLVM branches per lane)."""
     return vector_bits() > 128

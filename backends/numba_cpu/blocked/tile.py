@@ -276,7 +276,7 @@ class PixelTile(TileEmitter):
                 emit_prefetch(self.builder, place, stream.writes, stream.level)
             pairs = zip(places, streams, strict=True)
             places = [self.at(place, stream.step) for place, stream in pairs]
-            tile = self.multiply_add(pixels, columns, tile)
+            tile = self.multiply_in_order(pixels, columns, tile)
         following = self.column(weights, self.unroll * self.vectors)
         return [self.at(x, self.unroll), following, *places, *flat(tile)]
 
