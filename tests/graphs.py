@@ -437,6 +437,7 @@ FRAGMENTS: tuple[Callable[[Network], object], ...] = (
     pool,
     unit_pool,
     residual,
+    residual,
     channel_arithmetic,
     nothing,
     nothing,
@@ -481,7 +482,7 @@ def wide_graphs(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Graph:
 
 
 @st.composite
-def graphs(draw: Callable[[st.SearchStrategy[Any]], Any], steps: int = 12) -> Graph:
+def graphs(draw: Callable[[st.SearchStrategy[Any]], Any], steps: int = 14) -> Graph:
     """A network of one to three spatial axes, of known or symbolic batch, with several outputs."""
     net = Network(draw, Graph("random"))
     spatial = tuple(net.pick(3, 4, 5) for _ in range(net.pick(1, 2, 2, 2, 3)))
