@@ -26,6 +26,7 @@ from irconv.choices import with_choices
 from irconv.dim import symbol
 from irconv.errors import BackendError, IrconvError, printable
 from irconv.graph import Graph, Value
+from irconv.heap import trim
 from irconv.inputs import bind_symbols, check_inputs
 from irconv.interpret import content
 from irconv.listing import parameter_line
@@ -163,9 +164,10 @@ class Executable:
 
     def release(self) -> None:
         """Lets go of the source graph and its weights; only sizes compiled already can run after
-        this.
+        this. Memory that compiling has left goes back to the system.
         """
         self._graph = None
+        trim()
 
     @property
     def report(self) -> Report:

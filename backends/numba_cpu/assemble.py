@@ -14,6 +14,7 @@ from irconv.backends.numba_cpu.binders.kind import shape_of
 from irconv.backends.numba_cpu.calls import Call, Place, Slot
 from irconv.backends.numba_cpu.driver import start_word
 from irconv.backends.numba_cpu.launch import Launch, Status
+from irconv.backends.numba_cpu.memory import in_one_block
 from irconv.backends.numba_cpu.program import STATUS_BYTES, CpuProgram, Patch, Segment
 from irconv.backends.numba_cpu.storages import Storages, find_storages
 from irconv.backends.numba_cpu.views import find_views, in_blocks, is_static
@@ -31,6 +32,7 @@ from irconv.types import Array, MatrixType, TensorType
 ANY_SIZE: tuple[type[Op], ...] = (Concat, Gather, Pad)
 
 
+@in_one_block
 def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
     """The program of `graph`, whose inputs have known sizes.
 

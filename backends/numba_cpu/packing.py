@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from irconv.backends.numba_cpu.memory import aligned
 
-def aligned(count: int, dtype: np.dtype) -> np.ndarray:
-    """An uninitialised flat array that starts on a cache line."""
-    space = np.empty(count * dtype.itemsize + 64, np.uint8)
-    start = -space.ctypes.data % 64
-    return space[start : start + count * dtype.itemsize].view(dtype)
+__all__ = ["aligned", "pack_bias", "pack_columns", "pack_rows"]
 
 
 def pack_rows(matrix: np.ndarray, height: int, depth_block: int) -> np.ndarray:
