@@ -171,10 +171,15 @@ def refusal(node: Node) -> str | None:
     return None
 
 
-def makes_pool(op: FusedConv) -> bool:
-    """Whether a kernel makes the pool of a convolution while it makes the convolution."""
-    clamps = op.activation is None or isinstance(op.activation, act.Relu | Clamp)
-    return isinstance(op, WinogradConv) and clamps and _is_halving(op.pool)
+def makes_pool(node: Node, block: int) -> bool:
+    """Whether a kernel makes the pool of a fused convolution while it makes the convolution."""
+    op, weights = node.op, node.operand(1)
+    assert isinstance(op, FusedConv)
+    if isinstance(op, WinogradConv):
+        clamps = op.activation is None or isinstance(op.activation, act.Relu | Clamp)
+        return clamps and _is_halving(op.pool)
+    rows, depth = (known(d) for d in weights.shape[:2]) if weights is not None else (1, 1)
+    return op.group == 1 or depth % block == rows // op.group % block == 0
 
 
 def _is_halving(pool: Op | None) -> bool:

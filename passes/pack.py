@@ -69,7 +69,7 @@ def into_blocks(
 def _emit(node: Node, operands: list[Value | None], rewriter: Rewriter, layout: Layout) -> Value:
     """The node on blocks; a pool that no kernel makes with its convolution by itself."""
     op = node.op
-    if isinstance(op, FusedConv) and op.pool is not None and not makes_pool(op):
+    if isinstance(op, FusedConv) and op.pool is not None and not makes_pool(node, layout.block):
         before = rewriter.emit(replace(op, pool=None), *operands, name="before_pool")
         none = Layout(layout.block, (0,) * len(layout.halo))
         before.type = before.tensor_type.with_layout(none)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from irconv.backends.numba_cpu.binders.block_layouts import fault_in_blocks
 from irconv.backends.numba_cpu.binders.convolution import pool_window
 from irconv.backends.numba_cpu.binders.epilogue import epilogue
 from irconv.backends.numba_cpu.binders.kind import operand, shape_of, source
@@ -47,11 +48,13 @@ BlockBinder: TypeAlias = "Callable[[Node, int, Storages], list[Launch] | None]"
 def bind_in_blocks(node: Node, threads: int, storages: Storages) -> list[Launch]:
     """The launches of a node on blocks; raises BackendError where no kernel runs it so."""
     binder = BINDERS.get(type(node.op))
-    launches = binder(node, threads, storages) if binder is not None else None
+    fault = fault_in_blocks(node) if binder is not None else None
+    launches = binder(node, threads, storages) if binder is not None and fault is None else None
     if launches is None:
         raise BackendError(
             f"no kernel runs this {node.op.name} on blocks of channels",
             where=f"%{printable(node.name)}",
+            got=printable(fault, 300) if fault is not None else None,
             hint="put an Unpack in front of it, as the pass pack does",
         )
     return launches
@@ -76,17 +79,18 @@ def bind_convolution(node: Node, threads: int, storages: Storages) -> list[Launc
     ending = epilogue(op.activation if isinstance(op, FusedConv) else None)
     if ending is None or weights is None or weights.array is None:
         return None
-    if isinstance(op, FusedConv) and op.pool is not None:
-        return None
+    geometry = op.conv_geometry(x.tensor_type, weights.array.shape[0], op.group)
+    pool_op = op.pool if isinstance(op, FusedConv) else None
     return convolution(
         storages.blocked(x),
         storages.blocked(node.result),
-        op.conv_geometry(x.tensor_type, weights.array.shape[0], op.group),
+        geometry,
         weights.array,
         bias.array if bias is not None else None,
         storages.blocked(residual) if residual is not None else None,
         ending,
         threads,
+        pool=pool_window(pool_op, geometry.out) if pool_op is not None else None,
     )
 
 
