@@ -12,11 +12,12 @@ import numpy as np
 from irconv.backends.numba_cpu import slots
 from irconv.backends.numba_cpu.blocked.folds import (
     LARGEST,
+    MOST_PIXELS,
     ORDERED,
     SUM,
     Fold,
     FoldStep,
-    tile_of,
+    window_fold,
 )
 from irconv.backends.numba_cpu.blocked.launches import (
     BLOCKS,
@@ -40,13 +41,15 @@ from irconv.backends.numba_cpu.step import PoolWindow
 from irconv.backends.numba_cpu.work import blocks, share
 from irconv.types import Array
 
-# The kernels' own numbers, behind the strides of both values; then the addresses of the folds: of
-# the lines of a window, of its columns, and of both one by one.
+# The kernels' own numbers, behind the strides of both values; then the addresses of two folds.
 (
     KERNEL_H, KERNEL_W, STRIDE_H, STRIDE_W, DILATION_H, DILATION_W, TOP, LEFT,
-    IN_H, IN_W, COLUMNS, FOLD_LINES, FOLD_COLUMNS, FOLD_NAN,
-) = range(STRIDES + 6, STRIDES + 20)  # fmt: skip
-FLAG = 16  # elements behind the line in the scratch, of which the first two hold an int64
+    IN_H, IN_W,
+    INNER, INNER_END,               # the results of a line whose windows are inside, done together
+    WIDE,                           # columns that the first fold takes of a window by itself, or 0
+    FOLD_WINDOWS, FOLD_ONE,
+) = range(STRIDES + 6, STRIDES + 21)  # fmt: skip
+FLAG = 16  # elements behind the columns in the scratch, of which the first two hold an int64
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,9 @@ class PoolPlan:
     """What a kernel needs of a pool: its numbers, its folds, the divisors of an average."""
 
     numbers: tuple[int, ...]
-    folds: tuple[Fold, ...]
+    folds: tuple[Fold, Fold]
     divisors: tuple[Array, ...]
-    columns: int  # of a line of windows
-
-    @property
-    def scratch(self) -> int:
-        """Elements of a line of windows, with its flag."""
-        return self.columns * self.folds[0].block + FLAG
+    scratch: int  # elements: the columns of a window, with a flag
 
 
 def plan_pool(
@@ -69,31 +67,44 @@ def plan_pool(
 ) -> PoolPlan:
     """The plan for images of these lines and columns, and results of those."""
     kernel, strides, dilations, pads = _axes(window)
-    columns = (out[1] - 1) * strides[1] + (kernel[1] - 1) * dilations[1] + 1
-    numbers = (*kernel, *strides, *dilations, *pads[:2], *image, columns)
-    # of the image's columns some at the right may be left over
-    widths = (max(min(image[1], columns - pads[1]), 1), out[1])
-    is_max = window.kind == slots.MAX
-    folds = [Fold(ORDERED if is_max else SUM, block, tile_of(width)) for width in widths]
-    if is_max:
-        return PoolPlan(numbers, (*folds, Fold(LARGEST, block, 1)), (), columns)
-    inside = window.kind == slots.AVERAGE_INSIDE
-    divisors = tuple(_counts(axis, inside, window, image, out[axis]) for axis in range(2))
-    return PoolPlan(numbers, tuple(folds), divisors, columns)
+    inside = _inner(image[1], out[1], (kernel[1], strides[1], dilations[1], pads[1]))
+    keeps = LARGEST if window.kind == slots.MAX else SUM
+    together = window_fold(
+        ORDERED if keeps == LARGEST else SUM,
+        block,
+        max(inside[1] - inside[0], 1),
+        *((kernel[1], strides[1], dilations[1]) if kernel[1] > 1 else (1, 1, 1)),
+    )
+    wide = 0
+    if together is None:  # no result with others, but some columns of its window
+        together, wide = Fold(keeps, block, MOST_PIXELS), MOST_PIXELS
+        inside = (out[1], out[1])
+    numbers = (*kernel, *strides, *dilations, *pads[:2], *image, *inside, wide)
+    divisors: tuple[Array, ...] = ()
+    if keeps == SUM:
+        counted = window.kind == slots.AVERAGE_INSIDE
+        divisors = tuple(_counts(axis, counted, window, image, out[axis]) for axis in range(2))
+    scratch = kernel[1] * block + FLAG
+    return PoolPlan(numbers, (together, Fold(keeps, block, 1)), divisors, scratch)
+
+
+def _inner(size: int, out: int, window: tuple[int, int, int, int]) -> tuple[int, int]:
+    """The first result along an axis whose window is inside, and the end of these."""
+    kernel, stride, dilation, pad = window
+    first = min(-(-pad // stride), out)
+    last = (size - 1 - (kernel - 1) * dilation + pad) // stride + 1
+    return (first, min(last, out)) if last > first else (out, out)
 
 
 def pool(y: Blocked, x: Blocked, window: PoolWindow, parts: int) -> list[Launch]:
-    """y = the pool of x; the halo of x is not read.
-
-    Each line of y is made in two steps: the lines of its windows are folded into one line in the
-    scratch, whose ends are filled up with what changes no result; then the columns are.
-    """
+    """y = the pool of x; the halo of x is not read."""
     image, out = ((value.storage.height, value.storage.width) for value in (x, y))
     block = y.storage.block
     plan = plan_pool(window, image, out, block)
-    name, kernel = ("average_pool", _average_pool) if plan.divisors else ("max_pool", _max_pool)
-    scratch = plan.scratch * F32.itemsize * parts
-    launch = blocked_launch(name, kernel(block), [y, x], plan.divisors, plan.numbers, scratch)
+    averages = bool(plan.divisors)
+    name, scratch = "average_pool" if averages else "max_pool", plan.scratch * F32.itemsize * parts
+    kernel = _pool_kernel(block, averages)
+    launch = blocked_launch(name, kernel, [y, x], plan.divisors, plan.numbers, scratch)
     assert isinstance(launch.step, PlainStep)
     return [replace(launch, step=FoldStep(launch.step, plan.folds))]
 
@@ -135,18 +146,6 @@ def window_rows(line: Any, sizes: Any) -> Any:
 
 
 @cache
-def start_of(block: int) -> Callable[..., Any]:
-    """The function `(line, value, sizes)`: fills a line of the scratch."""
-
-    def start(line: Any, value: Any, sizes: Any) -> None:
-        fill = spread(value, block)
-        for i in range(sizes[COLUMNS]):
-            store(at(line, i * block), fill)
-
-    return compiled_part(start)
-
-
-@cache
 def _clear_lanes(block: int) -> Callable[..., Any]:
     """The function `(y, width, lanes)`: zeroes what fills up a block of `lanes` channels."""
 
@@ -159,107 +158,66 @@ def _clear_lanes(block: int) -> Callable[..., Any]:
     return compiled_part(clear)
 
 
-@compiled_part
-def image_columns(sizes: Any) -> Any:
-    """How many columns of the image are read: behind LEFT columns of padding."""
-    return max(min(sizes[IN_W], sizes[COLUMNS] - sizes[LEFT]), 0)
-
-
 @cache
-def max_line(block: int) -> Callable[..., Any]:
-    """The function `(sizes, y, x, taps, down, middle)`: a line of y of `taps` lines of x.
+def pool_line(block: int, averages: bool) -> Callable[..., Any]:
+    """The function `(sizes, y, x, taps, down, scratch, factor, divisors)`: a line of y.
 
-    Where a line of windows holds a NaN, it is done again by folds that keep it. `down` elements
-    lie between the lines; `middle` is a line that was started with -inf, and its flag.
+    `taps` lines of x, `down` elements apart, are read. The results whose windows lie inside are
+    folded together; the others one by one, and all of them where a maximum met a NaN. The sums of
+    an average are divided by the factor, that of the lines, times the divisor of their column.
     """
+    neutral = 0.0 if averages else -1e400
 
-    def line(sizes: Any, y: Any, x: Any, taps: Any, down: Any, middle: Any) -> None:
-        inner, columns = at(middle, sizes[LEFT] * block), image_columns(sizes)
-        ordered = pointer(address(at(middle, sizes[COLUMNS] * block)), sizes)
-        step, across, fold = sizes[STRIDE_W] * block, sizes[DILATION_W] * block, sizes[FOLD_COLUMNS]
-        ordered[0] = 1
-        if taps > 0 and columns > 0:
-            call(sizes[FOLD_LINES], inner, x, columns, block, taps, down, ordered)
-            if ordered[0] == 0:
-                fold = sizes[FOLD_NAN]
-                call(fold, inner, x, columns, block, taps, down, ordered)
-        else:
-            _fill(inner, columns * block, number(-1e400, y))
-        call(fold, y, middle, sizes[WIDTH], step, sizes[KERNEL_W], across, ordered)
-
-    return compiled_part(line)
-
-
-@cache
-def _max_pool(block: int) -> Callable[..., None]:
-    """Kernel. Row: Y, X, their numbers, then those of the window; parts share the lines of y."""
-    start_line, clear_lanes, pool_line = start_of(block), _clear_lanes(block), max_line(block)
-
-    def kernel(step: Any, like: Any, part: Any, parts: Any) -> None:
-        sizes = at(step, 4)
-        to, of, height = at(sizes, STRIDES), at(sizes, STRIDES + 3), sizes[HEIGHT]
-        middle = at(pointer(step[3], like), part * (sizes[COLUMNS] * block + FLAG))
-        start_line(middle, number(-1e400, like), sizes)
-        first, end = share(sizes[IMAGES] * sizes[BLOCKS] * height, part, parts)
-        for plane in range(first // height, blocks(end, height)):
-            y = at(pointer(step[1], like), plane_start(plane, sizes, to))
-            x = at(pointer(step[2], like), plane_start(plane, sizes, of))
-            top, bottom = lines_of(plane, height, first, end)
-            for line in range(top, bottom):
-                row, taps = window_rows(line, sizes)
-                target, source = at(y, line * to[LINE]), at(x, row * of[LINE])
-                pool_line(sizes, target, source, taps, sizes[DILATION_H] * of[LINE], middle)
-                clear_lanes(target, sizes[WIDTH], lanes_of(plane, sizes, block))
-
-    kernel.__qualname__ = f"max_pool_{block}"
-    return kernel
-
-
-@compiled_part
-def _fill(y: Any, count: Any, value: Any) -> None:
-    for i in range(count):
-        y[i] = value
-
-
-@cache
-def average_line(block: int) -> Callable[..., Any]:
-    """The function `(sizes, y, x, taps, down, middle, factor, divisors)`: a line of averages.
-
-    As `max_line`, but the middle was started with 0; sums are divided by the factor, that of the
-    lines, times the divisor of their column.
-    """
+    @compiled_part
+    def one(sizes: Any, q: Any, y: Any, x: Any, taps: Any, down: Any, middle: Any) -> None:
+        left, apart = q * sizes[STRIDE_W] - sizes[LEFT], sizes[DILATION_W]
+        first = blocks(max(-left, 0), apart)
+        count = min(blocks(max(sizes[IN_W] - left, 0), apart), sizes[KERNEL_W]) - first
+        if taps <= 0 or count <= 0:
+            store(y, spread(number(neutral, y), block))
+            return
+        source, flag = at(x, (left + first * apart) * block), pointer(address(middle), sizes)
+        fold = sizes[FOLD_WINDOWS] if 0 < sizes[WIDE] <= count else sizes[FOLD_ONE]
+        call(fold, middle, source, count, apart * block, taps, down, flag)
+        call(sizes[FOLD_ONE], y, middle, 1, block, count, block, flag)
 
     def line(
-        sizes: Any, y: Any, x: Any, taps: Any, down: Any, middle: Any, factor: Any, divisors: Any
+        sizes: Any, y: Any, x: Any, taps: Any, down: Any, scratch: Any, factor: Any, divisors: Any
     ) -> None:
-        inner, columns = at(middle, sizes[LEFT] * block), image_columns(sizes)
-        step, across = sizes[STRIDE_W] * block, sizes[DILATION_W] * block
-        if taps > 0 and columns > 0:
-            call(sizes[FOLD_LINES], inner, x, columns, block, taps, down, sizes)
-        else:
-            _fill(inner, columns * block, number(0.0, y))
-        fold, taps_across = sizes[FOLD_COLUMNS], sizes[KERNEL_W]
-        call(fold, y, middle, sizes[WIDTH], step, taps_across, across, sizes)
-        for q in range(sizes[WIDTH]):
-            place = at(y, q * block)
-            store(place, div(load(place, block), spread(divisors[q] * factor, block)))
+        first, last, step = sizes[INNER], sizes[INNER_END], sizes[STRIDE_W] * block
+        ordered = pointer(address(at(scratch, sizes[KERNEL_W] * block)), sizes)
+        ordered[0] = int(taps > 0)
+        if taps > 0 and first < last:
+            start = at(x, first * step - sizes[LEFT] * block)
+            count = last - first
+            call(sizes[FOLD_WINDOWS], at(y, first * block), start, count, step, taps, down, ordered)
+        if ordered[0] == 0:
+            first, last = sizes[WIDTH], sizes[WIDTH]
+        for q in range(first):
+            one(sizes, q, at(y, q * block), x, taps, down, scratch)
+        for q in range(last, sizes[WIDTH]):
+            one(sizes, q, at(y, q * block), x, taps, down, scratch)
+        if averages:
+            for q in range(sizes[WIDTH]):
+                place = at(y, q * block)
+                store(place, div(load(place, block), spread(divisors[q] * factor, block)))
 
     return compiled_part(line)
 
 
 @cache
-def _average_pool(block: int) -> Callable[..., None]:
-    """Kernel. Row: Y, X, divisors of lines and of columns, the numbers of Y and X, those of the
-    window; parts share the lines of y.
+def _pool_kernel(block: int, averages: bool) -> Callable[..., None]:
+    """Kernel. Row: Y, X, the divisors of lines and of columns of averages, the scratch, the numbers
+    of Y and X, those of the window; parts share the lines of y.
     """
-    start_line, clear_lanes, pool_line = start_of(block), _clear_lanes(block), average_line(block)
+    clear_lanes, make_line = _clear_lanes(block), pool_line(block, averages)
+    own = 5 if averages else 3
 
     def kernel(step: Any, like: Any, part: Any, parts: Any) -> None:
-        sizes = at(step, 6)
+        sizes = at(step, own + 1)
         to, of, height = at(sizes, STRIDES), at(sizes, STRIDES + 3), sizes[HEIGHT]
-        middle = at(pointer(step[5], like), part * (sizes[COLUMNS] * block + FLAG))
+        scratch = at(pointer(step[own], like), part * (sizes[KERNEL_W] * block + FLAG))
         factors, divisors = pointer(step[3], like), pointer(step[4], like)
-        start_line(middle, number(0.0, like), sizes)
         first, end = share(sizes[IMAGES] * sizes[BLOCKS] * height, part, parts)
         for plane in range(first // height, blocks(end, height)):
             y = at(pointer(step[1], like), plane_start(plane, sizes, to))
@@ -268,9 +226,11 @@ def _average_pool(block: int) -> Callable[..., None]:
             for line in range(top, bottom):
                 row, taps = window_rows(line, sizes)
                 target, source = at(y, line * to[LINE]), at(x, row * of[LINE])
-                down = sizes[DILATION_H] * of[LINE]
-                pool_line(sizes, target, source, taps, down, middle, factors[line], divisors)
+                down, factor = sizes[DILATION_H] * of[LINE], number(1.0, like)
+                if averages:
+                    factor = factors[line]
+                make_line(sizes, target, source, taps, down, scratch, factor, divisors)
                 clear_lanes(target, sizes[WIDTH], lanes_of(plane, sizes, block))
 
-    kernel.__qualname__ = f"average_pool_{block}"
+    kernel.__qualname__ = f"{'average' if averages else 'max'}_pool_{block}"
     return kernel

@@ -15,23 +15,22 @@ from irconv.backends.numba_cpu.blocked.launches import F32, HEIGHT, WIDTH
 from irconv.backends.numba_cpu.blocked.layer import Layer
 from irconv.backends.numba_cpu.blocked.pool import (
     DILATION_H,
-    FOLD_LINES,
-    FOLD_NAN,
+    FOLD_ONE,
+    FOLD_WINDOWS,
     IN_H,
+    IN_W,
     KERNEL_H,
     STRIDE_H,
     TOP,
     PoolPlan,
-    average_line,
-    max_line,
     plan_pool,
-    start_of,
+    pool_line,
     window_rows,
 )
 from irconv.backends.numba_cpu.blocked.storage import Storage
 from irconv.backends.numba_cpu.blocked.tile import TileShape, lanes
 from irconv.backends.numba_cpu.blocked.tiling import LINES, Panels, Rectangle, Tiling, shares
-from irconv.backends.numba_cpu.blocked.vectors import load, store
+from irconv.backends.numba_cpu.blocked.vectors import load, spread, store
 from irconv.backends.numba_cpu.jit import compiled_part
 from irconv.backends.numba_cpu.launch import Launch
 from irconv.backends.numba_cpu.pointers import at, call, double_bits, number, pointer
@@ -44,20 +43,20 @@ from irconv.types import Array
 # fmt: off
 (
     SCRATCH, FACTORS, DIVISORS,             # addresses
-    SCRATCH_EACH, MIDDLE,                   # elements of a part; where its line of windows is
+    SCRATCH_EACH, COLUMNS,                  # elements of a part; where its columns of a window are
     CHUNKS, CHUNK,                          # of an image, and their lines of y
+    BEGIN, IMAGE_WIDTH,                     # elements, pixels: of a line in the scratch
     P_IMAGE, P_GROUP, P_PLANE, P_LINE,      # of y
     CUTS,                                   # for panels of VECTORS, then for the last one
-) = range(slot.ROW, slot.ROW + 12)
+) = range(slot.ROW, slot.ROW + 14)
 # How a line is cut into tiles, of up to STACK lines.
 (STACK, PIXELS, PIXEL_SIZE, PIXEL_LONGER, CODES) = range(5)
 # fmt: on
 CUT = CODES + 2 * LINES
 POOL = CUTS + 2 * CUT  # what the functions of `pool` read
-SIZE = POOL + FOLD_NAN + 1
+SIZE = POOL + FOLD_ONE + 1
 _BLOCK = lanes()
 _BUFFER_BYTES = 160 << 10  # of the lines before the pool
-_max_line, _average_line = max_line(_BLOCK), average_line(_BLOCK)
 
 
 @cache
@@ -67,15 +66,14 @@ def _kernel(averages: bool) -> Callable[..., None]:
     Lines that two chunks read are kept from one to the next; only where the share of a part begins
     are they made again.
     """
-    start_line = start_of(_BLOCK)
-    pool_lines = _average_lines if averages else _max_lines
-    neutral = 0.0 if averages else -1e400
+    pool_lines, neutral = _pool_lines(averages), 0.0 if averages else -1e400
 
     def kernel(step: Any, like: Any, part: Any, parts: Any) -> None:
         item, end = part_of(pointer(step[slot.SHARES], step), part, parts)
         scratch = at(pointer(step[SCRATCH], like), part * step[SCRATCH_EACH])
-        middle = at(scratch, step[MIDDLE])
-        start_line(middle, number(neutral, like), at(step, POOL))
+        nothing = spread(number(neutral, like), _BLOCK)
+        for i in range(0, step[COLUMNS], _BLOCK):  # the padding of the lines keeps it
+            store(at(scratch, i), nothing)
         while item < end:
             rest = item // step[CHUNKS]
             chunk = item - rest * step[CHUNKS]
@@ -90,7 +88,7 @@ def _kernel(averages: bool) -> Callable[..., None]:
                 has, ahead = _convolve_lines(
                     step, repeat, panel, (line, bottom), has, ahead, scratch
                 )
-                pool_lines(step, repeat, panel, (line, bottom), has[0], scratch, middle)
+                pool_lines(step, repeat, panel, (line, bottom), has[0], scratch)
                 line = bottom
             item += count
 
@@ -128,19 +126,20 @@ def _convolve_lines(
             image * step[slot.R_IMAGE] + group * step[slot.R_GROUP] + before * step[slot.R_PLANE]
         )
         residual = at(residual, place + (top + kept) * step[slot.R_LINE])
-    y = at(scratch, kept * step[slot.Y_LINE])
+    y = at(scratch, step[BEGIN] + kept * step[slot.Y_LINE])
     count = bottom - top - kept
     done = _tiles(step, group, panel, count, x, residual, y, done)
     if step[slot.FINISH] != 0:
-        call(
-            step[slot.FINISH],
-            y,
-            step[slot.VECTORS] if panel < step[slot.PANELS] - 1 else step[slot.LAST],
-            count * step[slot.Y_LINE],
-            step[slot.Y_PLANE],
-            number(double_bits(step[slot.ALPHA]), y),
-            number(double_bits(step[slot.BETA]), y),
-        )
+        for v in range(step[slot.VECTORS] if panel < step[slot.PANELS] - 1 else step[slot.LAST]):
+            call(
+                step[slot.FINISH],
+                at(y, v * step[slot.Y_PLANE]),
+                count,
+                step[IMAGE_WIDTH] * _BLOCK,
+                step[slot.Y_LINE],
+                number(double_bits(step[slot.ALPHA]), y),
+                number(double_bits(step[slot.BETA]), y),
+            )
     return (top, bottom), done
 
 
@@ -222,37 +221,29 @@ def _y_lines(step: Any, repeat: Any, panel: Any) -> Any:
     return place + panel * step[slot.VECTORS] * step[P_PLANE], vectors
 
 
-@compiled_part
-def _max_lines(
-    step: Any, repeat: Any, panel: Any, lines: Any, top: Any, scratch: Any, middle: Any
-) -> None:
-    """Lines lines[0] .. lines[1] of y from the scratch, whose first line is line `top`."""
-    sizes = at(step, POOL)
-    down = sizes[DILATION_H] * step[slot.Y_LINE]
-    place, vectors = _y_lines(step, repeat, panel)
-    for line in range(lines[0], lines[1]):
-        row, taps = window_rows(line, sizes)
-        for v in range(vectors):
-            y = at(pointer(step[slot.Y], scratch), place + v * step[P_PLANE] + line * step[P_LINE])
-            x = at(scratch, v * step[slot.Y_PLANE] + (row - top) * step[slot.Y_LINE])
-            _max_line(sizes, y, x, taps, down, middle)
+def _pool_lines(averages: bool) -> Callable[..., Any]:
+    """The function that makes lines lines[0] .. lines[1] of y from the scratch, which begins with
+    line `top`.
+    """
+    make_line = pool_line(_BLOCK, averages)
 
+    def pool_lines(step: Any, repeat: Any, panel: Any, lines: Any, top: Any, scratch: Any) -> None:
+        sizes, columns = at(step, POOL), at(scratch, step[COLUMNS])
+        down = sizes[DILATION_H] * step[slot.Y_LINE]
+        place, vectors = _y_lines(step, repeat, panel)
+        factors, divisors = pointer(step[FACTORS], scratch), pointer(step[DIVISORS], scratch)
+        for line in range(lines[0], lines[1]):
+            row, taps = window_rows(line, sizes)
+            factor = number(1.0, scratch)
+            if averages:
+                factor = factors[line]
+            for v in range(vectors):
+                to = place + v * step[P_PLANE] + line * step[P_LINE]
+                y = at(pointer(step[slot.Y], scratch), to)
+                x = at(scratch, v * step[slot.Y_PLANE] + (row - top) * step[slot.Y_LINE])
+                make_line(sizes, y, x, taps, down, columns, factor, divisors)
 
-@compiled_part
-def _average_lines(
-    step: Any, repeat: Any, panel: Any, lines: Any, top: Any, scratch: Any, middle: Any
-) -> None:
-    """As `_max_lines`, of averages."""
-    sizes = at(step, POOL)
-    down = sizes[DILATION_H] * step[slot.Y_LINE]
-    place, vectors = _y_lines(step, repeat, panel)
-    factors, divisors = pointer(step[FACTORS], scratch), pointer(step[DIVISORS], scratch)
-    for line in range(lines[0], lines[1]):
-        row, taps = window_rows(line, sizes)
-        for v in range(vectors):
-            y = at(pointer(step[slot.Y], scratch), place + v * step[P_PLANE] + line * step[P_LINE])
-            x = at(scratch, v * step[slot.Y_PLANE] + (row - top) * step[slot.Y_LINE])
-            _average_line(sizes, y, x, taps, down, middle, factors[line], divisors)
+    return compiled_part(pool_lines)
 
 
 def pooled_convolution(
@@ -260,8 +251,8 @@ def pooled_convolution(
 ) -> list[Launch]:
     """The launches of a layer whose `y` is that after the pool; see `convolution`."""
     y, (height, width) = layer.y, layer.geometry.out
-    plan = plan_pool(window, (height, width), (y.height, y.width), _BLOCK)
-    line = width * _BLOCK
+    plan, left = _padded_plan(window, (height, width), (y.height, y.width))
+    line = plan.numbers[IN_W - KERNEL_H] * _BLOCK
     before = Storage(1, y.channels, height, width, _BLOCK, (0,) * 4, 0, 0, line, 0)
     tiling = replace(layer, y=before).tiling(parts)
     chunk = _chunk(plan, tiling.panels, y, layer.geometry.group, line, parts)
@@ -273,14 +264,16 @@ def pooled_convolution(
         cut = Rectangle.of(height, width, count)
         row.numbers.update(_cut_numbers(cut, place))
         row.tiles.update(_cut_tiles(cut, layer, row.numbers, place))
-    middle = max(tiling.panels.each()) * room
-    each = middle + -(-plan.scratch // _BLOCK) * _BLOCK
+    columns = max(tiling.panels.each()) * room
+    each = columns + -(-plan.scratch // _BLOCK) * _BLOCK
     row.numbers.update(
         {
             SCRATCH_EACH: each,
-            MIDDLE: middle,
+            COLUMNS: columns,
             CHUNKS: -(-y.height // chunk),
             CHUNK: chunk,
+            BEGIN: left * _BLOCK,
+            IMAGE_WIDTH: width,
             P_IMAGE: y.image,
             P_GROUP: tiling.panels.blocks * y.plane,
             P_PLANE: y.plane,
@@ -290,13 +283,27 @@ def pooled_convolution(
         }
         | dict(enumerate(plan.numbers, POOL + KERNEL_H))
     )
-    row.folds.update(enumerate(plan.folds, POOL + FOLD_LINES))
+    row.folds.update(enumerate(plan.folds, POOL + FOLD_WINDOWS))
     row.sources.update(zip((FACTORS, DIVISORS), plan.divisors, strict=False))
     row.sources[slot.SHARES] = _shares(layer, tiling, plan, chunk, parts)
     row.offsets[slot.Y] = y.origin
     kernel, activation = _kernel(bool(plan.divisors)), layer.ending.activation
     name, scratch = "convolve_pool_blocks", (SCRATCH, each * parts * F32.itemsize)
     return [*clear_halo(operands.y), row.launch(name, kernel, activation, SIZE, scratch)]
+
+
+def _padded_plan(
+    window: PoolWindow, image: tuple[int, int], out: tuple[int, int]
+) -> tuple[PoolPlan, int]:
+    """The plan for lines that hold their padding, and how much of it stands in front."""
+    plan = plan_pool(window, image, out, _BLOCK)
+    rank = len(window.pads) // 2
+    left = window.pads[rank - 1]
+    reach = (out[1] - 1) * window.strides[-1] + (window.kernel[-1] - 1) * window.dilations[-1] + 1
+    pads = (*window.pads[: rank - 1], 0, *window.pads[rank:-1], 0)
+    width = max(reach, left + image[1])
+    padded = plan_pool(replace(window, pads=pads), (image[0], width), out, _BLOCK)
+    return replace(padded, divisors=plan.divisors), left
 
 
 def _reach(plan: PoolPlan, lines: int) -> int:
