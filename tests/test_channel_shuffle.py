@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import irconv as ic
+from irconv.backends.numba_cpu.blocked.tile import lanes
 from irconv.builder import Builder
 from irconv.errors import GraphError
 from irconv.graph import Graph
@@ -124,7 +125,7 @@ def test_a_size_that_is_not_known() -> None:
 
 # -- in blocks -------------------------------------------------------------------------------------
 
-BLOCKS = "canonicalize,fold,fuse{pool=false},canonicalize,pack"
+BLOCKS = f"canonicalize,fold,fuse{{pool=false}},canonicalize,pack{{block={lanes()}}}"
 
 
 def unit(channels: int, group: int, reader: str) -> Graph:

@@ -141,7 +141,7 @@ def test_an_inverted_residual_in_blocks() -> None:
     z = b.relu(b.depthwise_conv(b.conv(b.relu(y), 40, kernel=1), kernel=3, strides=2, pads=1))
     b.output(b.global_average_pool(z))
     graph = b.build()
-    pipeline = "canonicalize,fuse{pool=false},pack,fuse_pairs"
+    pipeline = f"canonicalize,fuse,pack{{block={L}}},fuse_pairs"
     names = [node.op.name for node in lower(graph, pipeline)]
     assert names.count("ConvPair") == 2
     x = np.random.default_rng(7).standard_normal((2, 16, 20, 20)).astype(np.float32)

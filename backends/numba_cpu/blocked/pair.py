@@ -27,6 +27,7 @@ from irconv.backends.numba_cpu.blocked.vectors import spread, store
 from irconv.backends.numba_cpu.jit import compiled_part
 from irconv.backends.numba_cpu.launch import Launch, Source
 from irconv.backends.numba_cpu.pointers import at, double_bits, number, pointer
+from irconv.backends.numba_cpu.pointers import lanes as lanes_of
 from irconv.backends.numba_cpu.step import Epilogue
 from irconv.backends.numba_cpu.work import share
 from irconv.geometry import ConvGeometry
@@ -164,44 +165,42 @@ def _sources(pair: Pair, operands: Operands, between: Storage) -> dict[int, Sour
     return sources
 
 
-_BLOCK = lanes()
+@cache
+def _clear_around(block: int) -> Callable[..., Any]:
+    """The function `(step, scratch, lines)`: zeros around the image.
 
-
-@compiled_part
-def _clear(y: Any, count: Any, zero: Any) -> None:
-    fill = spread(zero, _BLOCK)
-    for i in range(0, count, _BLOCK):
-        store(at(y, i), fill)
-
-
-@compiled_part
-def _clear_around(step: Any, scratch: Any, lines: Any) -> None:
-    """Of the scratch, which begins with line lines[0]: the lines before lines[1] that are not of
-    the image, and what is beside the others.
+    Of the scratch, which begins with line lines[0], the lines before lines[1] that are not of the
+    image are cleared, and what is beside the others.
     """
-    zero = number(double_bits(step[ZERO]), scratch)
-    line = step[slot.Y_LINE]
-    for n in range(lines[0], lines[1]):
-        start = at(scratch, (n - lines[0]) * line)
-        if n < 0 or n >= step[IN_H]:
-            _clear(start, line, zero)
-        else:
-            _clear(start, step[LEFT] * _BLOCK, zero)
-            beside = (step[LEFT] + step[IN_W]) * _BLOCK
-            _clear(at(start, beside), step[RIGHT] * _BLOCK, zero)
+
+    @compiled_part
+    def clear(y: Any, count: Any, zero: Any) -> None:
+        fill = spread(zero, block)
+        for i in range(0, count, block):
+            store(at(y, i), fill)
+
+    def clear_around(step: Any, scratch: Any, lines: Any) -> None:
+        zero = number(double_bits(step[ZERO]), scratch)
+        line = step[slot.Y_LINE]
+        for n in range(lines[0], lines[1]):
+            start = at(scratch, (n - lines[0]) * line)
+            if n < 0 or n >= step[IN_H]:
+                clear(start, line, zero)
+            else:
+                clear(start, step[LEFT] * block, zero)
+                beside = (step[LEFT] + step[IN_W]) * block
+                clear(at(start, beside), step[RIGHT] * block, zero)
+
+    return compiled_part(clear_around)
 
 
 @compiled_part
 def _first(step: Any, image: Any, panel: Any, lines: Any, scratch: Any) -> None:
-    """The first convolution: lines lines[0] .. lines[1] of a panel, zeros outside the image."""
-    plane = step[slot.Y_PLANE]
-    vectors = step[slot.LAST] if panel == step[slot.PANELS] - 1 else step[slot.VECTORS]
-    for b in range(vectors):
-        _clear_around(step, at(scratch, b * plane), lines)
-    before = step[LEFT] * _BLOCK - lines[0] * step[slot.Y_LINE]
+    """The first convolution: lines lines[0] .. lines[1] of a panel, those outside left out."""
+    before = step[LEFT] * lanes_of(scratch) - lines[0] * step[slot.Y_LINE]
     inside = (max(lines[0], 0), min(lines[1], step[IN_H]))
     x = at(pointer(step[slot.X], scratch), image * step[slot.X_IMAGE])
-    y = at(scratch, before - panel * step[slot.VECTORS] * plane)
+    y = at(scratch, before - panel * step[slot.VECTORS] * step[slot.Y_PLANE])
     convolve_panel(step, 0, (panel, 0), inside, x, y, pointer(0, scratch))
 
 
@@ -211,6 +210,7 @@ def _second(height: int, width: int, stride: int, dilation: int, pixels: int) ->
 
     It makes lines[0] .. lines[1] of the block of y that begins with a channel.
     """
+    block = lanes()
 
     def second(step: Any, channel: Any, lines: Any, scratch: Any, y: Any, added: Any) -> None:
         low, high = number(double_bits(step[BELOW]), y), number(double_bits(step[ABOVE]), y)
@@ -225,10 +225,10 @@ def _second(height: int, width: int, stride: int, dilation: int, pixels: int) ->
                 q = min(i, step[OUT_W] - pixels)
                 other = added
                 if step[ADDED] != 0:
-                    other = at(added, line * step[A_LINE] + q * _BLOCK)
+                    other = at(added, line * step[A_LINE] + q * block)
                 multiply_channels(
-                    height, width, stride, dilation, pixels, at(target, q * _BLOCK),
-                    at(source, q * (stride * _BLOCK)), across, weights, bias, other, low, high,
+                    height, width, stride, dilation, pixels, at(target, q * block),
+                    at(source, q * (stride * block)), across, weights, bias, other, low, high,
                 )  # fmt: skip
 
     return compiled_part(second)
@@ -237,7 +237,7 @@ def _second(height: int, width: int, stride: int, dilation: int, pixels: int) ->
 @cache
 def _kernel(height: int, width: int, stride: int, dilation: int, pixels: int) -> Callable[..., Any]:
     """Kernel: band by band, the blocks of a panel are made in the scratch, then convolved."""
-    second = _second(height, width, stride, dilation, pixels)
+    second, clear_around = _second(height, width, stride, dilation, pixels), _clear_around(lanes())
 
     def convolve_pair(step: Any, like: Any, part: Any, parts: Any) -> None:
         panels, bands = step[slot.PANELS], step[BANDS]
@@ -251,8 +251,11 @@ def _kernel(height: int, width: int, stride: int, dilation: int, pixels: int) ->
             last = first + step[BAND_SIZE] - int(band >= step[BAND_LONGER])
             top = first * step[ROW_STEP] - step[TOP]
             reach = (last - 1 - first) * step[ROW_STEP] + (step[ROWS] - 1) * step[LINE_STEP]
-            _first(step, image, panel, (top, top + reach + 1), scratch)
+            lines, plane = (top, top + reach + 1), step[slot.Y_PLANE]
             vectors = step[slot.LAST] if panel == panels - 1 else step[slot.VECTORS]
+            for b in range(vectors):
+                clear_around(step, at(scratch, b * plane), lines)
+            _first(step, image, panel, lines, scratch)
             for b in range(vectors):
                 block = panel * step[slot.VECTORS] + b
                 y = pointer(step[TARGET], like)
@@ -260,7 +263,7 @@ def _kernel(height: int, width: int, stride: int, dilation: int, pixels: int) ->
                 if step[ADDED] != 0:
                     added = at(added, image * step[A_IMAGE] + block * step[A_PLANE])
                 second(
-                    step, block * _BLOCK, (first, last), at(scratch, b * step[slot.Y_PLANE]),
+                    step, block * lanes_of(like), (first, last), at(scratch, b * plane),
                     at(y, image * step[T_IMAGE] + block * step[T_PLANE]), added,
                 )  # fmt: skip
 
