@@ -61,7 +61,8 @@ def test_the_tile_adds_products_bias_residual_and_what_stood_there(
     TILE(code)(
         x.address, x_line, segments.ctypes.data, count, weights.address,
         y.address, y_line, y_plane, bias.address if extras else 0,
-        residual.address if extras else 0, y_line, y_plane, int(extras), low, high, 0, 1 << 20, TILES,
+        residual.address if extras else 0, y_line, y_plane, int(extras),
+        low, high, 0, 1 << 20, TILES,
     )  # fmt: skip
     assert np.array_equal(y.array, np.clip(expected, low, high))
     for guarded in (x, weights, bias, residual, y):
