@@ -14,6 +14,7 @@ def trim() -> None:
     return it by themselves.
     """
     gc.collect()
-    library = ctypes.CDLL(None) if os.name == "posix" else None
-    if hasattr(library, "malloc_trim"):
-        library.malloc_trim(0)
+    if os.name == "posix":
+        give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if give_back is not None:
+            give_back(0)
