@@ -272,6 +272,22 @@ def pool(net: Network, x: Item | None = None) -> Item | None:
     return net.keep(net.add(op, x.value), x.bound, x.unit / math.prod(kernel))
 
 
+def averaged(net: Network) -> None:
+    """A 1x1 convolution and an average pool of its result."""
+    x = net.image()
+    channels, spatial = x.shape[1], x.shape[2:]
+    if (x.bound * channels + 3) * 4 / x.unit > LIMIT:
+        return
+    w = net.parameter("w", net.integers((2, channels, *(1,) * len(spatial)), -1, 1))
+    bias = [net.parameter("b", net.integers((2,), -3, 3))] if net.pick(0, 1) else []
+    kernel = tuple(min(2, size) for size in spatial)
+    pads = tuple(net.pick(*range(k)) for k in kernel * 2)
+    strides = tuple(net.pick(1, 2) for _ in spatial)
+    op = AveragePool(kernel, strides, pads, count_include_pad=net.pick(0, 1))
+    y = net.add(Conv((1,) * len(spatial)), x.value, w, *bias)
+    net.keep(net.add(op, y), x.bound * channels + 3, x.unit / math.prod(kernel))
+
+
 def unit_pool(net: Network) -> None:
     x = net.image()
     kernel = (1,) * (len(x.shape) - 2)
@@ -435,6 +451,7 @@ FRAGMENTS: tuple[Callable[[Network], object], ...] = (
     activation,
     activation,
     pool,
+    averaged,
     unit_pool,
     residual,
     residual,
