@@ -13,7 +13,7 @@ from irconv.backends.numba_cpu.peak import peak_flops
 from irconv.backends.numba_cpu.program import CpuProgram
 from irconv.graph import Graph
 
-_FUSED = "canonicalize,fold,fold_batchnorm,fuse,canonicalize"
+_FUSED = "canonicalize,fold,fold_batchnorm,hoist_pool,fuse,canonicalize"
 
 
 def pipeline_for(options: Options) -> str:
