@@ -451,7 +451,6 @@ FRAGMENTS: tuple[Callable[[Network], object], ...] = (
     activation,
     activation,
     pool,
-    averaged,
     unit_pool,
     residual,
     residual,
@@ -499,7 +498,11 @@ def wide_graphs(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Graph:
 
 
 @st.composite
-def graphs(draw: Callable[[st.SearchStrategy[Any]], Any], steps: int = 14) -> Graph:
+def graphs(
+    draw: Callable[[st.SearchStrategy[Any]], Any],
+    steps: int = 14,
+    fragments: tuple[Callable[[Network], object], ...] = FRAGMENTS,
+) -> Graph:
     """A network of one to three spatial axes, of known or symbolic batch, with several outputs."""
     net = Network(draw, Graph("random"))
     spatial = tuple(net.pick(3, 4, 5) for _ in range(net.pick(1, 2, 2, 2, 3)))
@@ -507,7 +510,7 @@ def graphs(draw: Callable[[st.SearchStrategy[Any]], Any], steps: int = 14) -> Gr
     x = net.graph.add_input("x", TensorType("f32", (batch, net.pick(1, 2, 4), *spatial)))
     net.images.append(Item(x, 4.0, 1.0))
     for _ in range(draw(st.integers(steps // 3, steps))):
-        net.pick(*FRAGMENTS)(net)
+        net.pick(*fragments)(net)
     outputs = net.ends[-2:] + [item.value for item in net.images[-net.pick(1, 1, 2) :]]
     net.graph.set_outputs(dict.fromkeys(outputs))
     return net.graph

@@ -24,7 +24,15 @@ from irconv.rewrite import Rule
 from irconv.text import parse
 from irconv.types import TensorType
 from irconv.verify import verify
-from tests.graphs import graphs, integer_inputs, stage_of, wide_graphs
+from tests.graphs import (
+    activation,
+    averaged,
+    graphs,
+    integer_inputs,
+    pool,
+    stage_of,
+    wide_graphs,
+)
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = 200
@@ -46,7 +54,10 @@ def rules_of(cls: type[Pass]) -> set[str]:
 
 
 # what a pass is tried on where random small networks would show it nothing
-NETWORKS = {"winograd": wide_graphs()}
+NETWORKS = {
+    "winograd": wide_graphs(),
+    "hoist_pool": graphs(6, (averaged, activation, pool)),
+}
 # options under which a pass does what it else does only on blocks of channels
 OPTIONS = {"fuse_preactivation": {"everywhere": True}, "fuse_pairs": {"everywhere": True}}
 
