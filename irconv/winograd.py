@@ -21,6 +21,9 @@ import numpy as np
 from irconv.types import Array
 
 KERNEL = 3
+# Products that are added one after the other: the sums of such pieces are added in the end. More
+# would make the errors of long sums larger than those of the transforms.
+MOST_ADDED = 128
 # where the polynomials are evaluated, beside infinity; by the outputs of a tile along one axis
 POINTS: dict[int, tuple[Fraction, ...]] = {
     2: (Fraction(0), Fraction(1), Fraction(-1)),
@@ -145,12 +148,22 @@ def convolve(x: Array, w: Array, tile: int) -> Array:
     patches = np.moveaxis(tiles[:, :, ::tile, ::tile], (4, 5), (0, 1))
     points = _both_axes(input_line, patches, tile)  # [span][span] of [N, C, rows, columns]
     found = np.stack([p.transpose(1, 0, 2, 3).reshape(channels, -1) for p in points])
-    products = (weight_transform(w, tile) @ found).reshape(
-        span, span, w.shape[0], images, rows, columns
-    )
+    summed = _products(weight_transform(w, tile), found)
+    products = summed.reshape(span, span, w.shape[0], images, rows, columns)
     outputs = np.stack(_both_axes(output_line, products, tile))
     y = outputs.reshape(tile, tile, w.shape[0], images, rows, columns).transpose(3, 2, 4, 0, 5, 1)
     return y.reshape(images, w.shape[0], rows * tile, columns * tile)[:, :, :height, :width]
+
+
+def _products(weights: Array, found: Array) -> Array:
+    """weights @ found, by sums of at most MOST_ADDED products.
+
+    How a library sums is its own choice, and the bound of the errors must not depend on it.
+    """
+    parts = range(0, max(found.shape[1], 1), MOST_ADDED)
+    return sum(  # type: ignore[return-value]  # at least one part
+        weights[:, :, i : i + MOST_ADDED] @ found[:, i : i + MOST_ADDED] for i in parts
+    )
 
 
 def _both_axes(line: Callable[..., tuple[Any, ...]], square: Any, tile: int) -> list[Any]:

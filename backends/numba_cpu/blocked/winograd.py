@@ -31,13 +31,10 @@ from irconv.conv_costs import Form
 from irconv.conv_costs import winograd as predicted
 from irconv.geometry import ConvGeometry
 from irconv.types import Array
-from irconv.winograd import KERNEL, transform_taps
+from irconv.winograd import KERNEL, MOST_ADDED, transform_taps
 
 _CACHE = 768 << 10  # bytes of V and M of a block of tiles: most of a second cache
 _LINE = 64  # bytes
-# Products that are added one after the other: the sums of such pieces are added in the end. More
-# would make the errors of long sums larger than those of the transforms.
-MOST_ADDED = 128
 
 
 @dataclass(frozen=True)
