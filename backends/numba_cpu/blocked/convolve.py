@@ -112,45 +112,66 @@ def _convolve_unit(
     step: Any, cut: Any, x: Any, weights: Any, bias: Any, y: Any, residual: Any, ahead: Any
 ) -> Any:
     """The tiles of a unit; the place of weights that the next tile asks for."""
-    low = number(double_bits(step[LOW]), y)
-    high = number(double_bits(step[HIGH]), y)
-    segments = pointer(step[SEGMENTS], step)
     depth, wanted, ahead_step = ahead
     line = 0
     for i in range(cut[LINES]):
-        short_line = int(i >= cut[LINE_LONGER])
-        codes = at(cut, CODES + 2 * short_line)
-        pixel = 0
-        for short in range(2):
-            tiles = cut[PIXELS] - cut[PIXEL_LONGER] if short else cut[PIXEL_LONGER]
-            if tiles == 0:
-                continue
-            call(
-                codes[short],
-                at(x, line * step[X_LINE] + pixel * step[X_PIXEL]),
-                step[X_LINE],
-                segments,
-                step[COUNT],
-                weights,
-                at(y, line * step[Y_LINE] + pixel * lanes(y)),
-                step[Y_LINE],
-                step[Y_PLANE],
-                bias,
-                at(residual, line * step[R_LINE] + pixel * lanes(y))
-                if step[RESIDUAL] != 0
-                else residual,
-                step[R_LINE],
-                step[R_PLANE],
-                0,
-                low,
-                high,
-                wanted,
-                ahead_step,
-                tiles,
-            )
-            wanted = at(wanted, depth * ahead_step * tiles)
-            pixel += (cut[PIXEL_SIZE] - short) * tiles
-        line += cut[LINE_SIZE] - short_line
+        short = int(i >= cut[LINE_LONGER])
+        added = residual
+        if step[RESIDUAL] != 0:
+            added = at(residual, line * step[R_LINE])
+        wanted = convolve_lines(
+            step,
+            (at(cut, PIXELS), at(cut, CODES + 2 * short)),
+            at(x, line * step[X_LINE]),
+            (weights, bias),
+            at(y, line * step[Y_LINE]),
+            added,
+            (depth, wanted, ahead_step),
+        )
+        line += cut[LINE_SIZE] - short
+    return wanted
+
+
+@compiled_part
+def convolve_lines(
+    step: Any, tiles: Any, x: Any, constants: Any, y: Any, residual: Any, ahead: Any
+) -> Any:
+    """Some lines, as many as one tile has: the longer tiles, then the others.
+
+    `tiles`: how the pixels of a line are cut, and the codes of both. `constants`: weights and bias.
+    `ahead`: steps of K, the place of weights to ask for and its step. The place after that.
+    """
+    pixels, codes = tiles
+    weights, bias = constants
+    depth, wanted, ahead_step = ahead
+    pixel = 0
+    for short in range(2):
+        count = pixels[0] - pixels[2] if short else pixels[2]
+        if count == 0:
+            continue
+        call(
+            codes[short],
+            at(x, pixel * step[X_PIXEL]),
+            step[X_LINE],
+            pointer(step[SEGMENTS], step),
+            step[COUNT],
+            weights,
+            at(y, pixel * lanes(y)),
+            step[Y_LINE],
+            step[Y_PLANE],
+            bias,
+            at(residual, pixel * lanes(y)) if step[RESIDUAL] != 0 else residual,
+            step[R_LINE],
+            step[R_PLANE],
+            0,
+            number(double_bits(step[LOW]), y),
+            number(double_bits(step[HIGH]), y),
+            wanted,
+            ahead_step,
+            count,
+        )
+        wanted = at(wanted, depth * ahead_step * count)
+        pixel += (pixels[1] - short) * count
     return wanted
 
 

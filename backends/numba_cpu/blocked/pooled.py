@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from irconv.backends.numba_cpu.blocked import convolve as slot
-from irconv.backends.numba_cpu.blocked.convolve import part_of
+from irconv.backends.numba_cpu.blocked.convolve import convolve_lines, part_of
 from irconv.backends.numba_cpu.blocked.convolve_row import Operands, convolve_row
 from irconv.backends.numba_cpu.blocked.halo import clear_halo
 from irconv.backends.numba_cpu.blocked.launches import F32, HEIGHT, WIDTH
@@ -44,11 +44,11 @@ from irconv.types import Array
 (
     SCRATCH, FACTORS, DIVISORS,             # addresses
     SCRATCH_EACH, COLUMNS,                  # elements of a part; where its columns of a window are
-    CHUNKS, CHUNK,                          # of an image, and their lines of y
+    CHUNKS, CHUNK, BY_CHUNKS,               # of an image, their lines of y; before the panels
     BEGIN, IMAGE_WIDTH,                     # elements, pixels: of a line in the scratch
     P_IMAGE, P_GROUP, P_PLANE, P_LINE,      # of y
     CUTS,                                   # for panels of VECTORS, then for the last one
-) = range(slot.ROW, slot.ROW + 14)
+) = range(slot.ROW, slot.ROW + 15)
 # How a line is cut into tiles, of up to STACK lines.
 (STACK, PIXELS, PIXEL_SIZE, PIXEL_LONGER, CODES) = range(5)
 # fmt: on
@@ -75,11 +75,7 @@ def _kernel(averages: bool) -> Callable[..., None]:
         for i in range(0, step[COLUMNS], _BLOCK):  # the padding of the lines keeps it
             store(at(scratch, i), nothing)
         while item < end:
-            rest = item // step[CHUNKS]
-            chunk = item - rest * step[CHUNKS]
-            repeat = rest // step[slot.PANELS]
-            panel = rest - repeat * step[slot.PANELS]
-            count = min(step[CHUNKS] - chunk, end - item)
+            repeat, panel, chunk, count = _place(step, item, end)
             line = chunk * step[CHUNK]
             last = min(line + count * step[CHUNK], step[POOL + HEIGHT])
             has, ahead = (0, 0), 0
@@ -94,6 +90,20 @@ def _kernel(averages: bool) -> Callable[..., None]:
 
     kernel.__qualname__ = "convolve_average_pool" if averages else "convolve_max_pool"
     return kernel
+
+
+@compiled_part
+def _place(step: Any, item: Any, end: Any) -> Any:
+    """The image and group, the panel and the chunk of an item, and how many chunks follow."""
+    if step[BY_CHUNKS] != 0:
+        rest = item // step[slot.PANELS]
+        repeat = rest // step[CHUNKS]
+        return repeat, item - rest * step[slot.PANELS], rest - repeat * step[CHUNKS], 1
+    rest = item // step[CHUNKS]
+    chunk = item - rest * step[CHUNKS]
+    repeat = rest // step[slot.PANELS]
+    panel = rest - repeat * step[slot.PANELS]
+    return repeat, panel, chunk, min(step[CHUNKS] - chunk, end - item)
 
 
 @compiled_part
@@ -164,49 +174,31 @@ def _tiles(
     all_blocks = (step[slot.PANELS] - 1) * step[slot.VECTORS] + step[slot.LAST]
     first = group * all_blocks + panel * step[slot.VECTORS]
     depth = step[slot.COUNT] * step[slot.RUN]
-    size = depth * _BLOCK
-    weights = at(pointer(step[slot.WEIGHTS], y), first * size)
+    weights = at(pointer(step[slot.WEIGHTS], y), first * depth * _BLOCK)
     bias = pointer(step[slot.BIAS], y)
     if step[slot.BIAS] != 0:
         bias = at(bias, first * _BLOCK)
     cut = at(step, CUTS + CUT) if last else at(step, CUTS)
-    low, high = number(double_bits(step[slot.LOW]), y), number(double_bits(step[slot.HIGH]), y)
     # Each tile asks for some of the next panel's weights.
     all_tiles = blocks(step[POOL + IN_H], cut[STACK]) * cut[PIXELS]
     ahead_step = 0 if last else blocks(step[slot.VECTORS] * _BLOCK, all_tiles)
+    following = weights if last else at(weights, vectors * depth * _BLOCK)
     line = 0
     while line < count:
         stacked = min(cut[STACK], count - line)
-        pixel = 0
-        for short in range(2):
-            tiles = cut[PIXELS] - cut[PIXEL_LONGER] if short else cut[PIXEL_LONGER]
-            if tiles == 0:
-                continue
-            call(
-                cut[CODES + 2 * (stacked - 1) + short],
-                at(x, line * step[slot.X_LINE] + pixel * step[slot.X_PIXEL]),
-                step[slot.X_LINE],
-                pointer(step[slot.SEGMENTS], step),
-                step[slot.COUNT],
-                weights,
-                at(y, line * step[slot.Y_LINE] + pixel * _BLOCK),
-                step[slot.Y_LINE],
-                step[slot.Y_PLANE],
-                bias,
-                at(residual, line * step[slot.R_LINE] + pixel * _BLOCK)
-                if step[slot.RESIDUAL] != 0
-                else residual,
-                step[slot.R_LINE],
-                step[slot.R_PLANE],
-                0,
-                low,
-                high,
-                at(weights, vectors * size + done * depth * ahead_step) if not last else weights,
-                ahead_step,
-                tiles,
-            )
-            done += tiles
-            pixel += (cut[PIXEL_SIZE] - short) * tiles
+        added = residual
+        if step[slot.RESIDUAL] != 0:
+            added = at(residual, line * step[slot.R_LINE])
+        convolve_lines(
+            step,
+            (at(cut, PIXELS), at(cut, CODES + 2 * (stacked - 1))),
+            at(x, line * step[slot.X_LINE]),
+            (weights, bias),
+            at(y, line * step[slot.Y_LINE]),
+            added,
+            (depth, at(following, done * depth * ahead_step), ahead_step),
+        )
+        done += cut[PIXELS]
         line += stacked
     return done
 
@@ -272,6 +264,7 @@ def pooled_convolution(
             COLUMNS: columns,
             CHUNKS: -(-y.height // chunk),
             CHUNK: chunk,
+            BY_CHUNKS: int(_goes_by_chunks(plan)),
             BEGIN: left * _BLOCK,
             IMAGE_WIDTH: width,
             P_IMAGE: y.image,
@@ -314,6 +307,11 @@ def _reach(plan: PoolPlan, lines: int) -> int:
     return (lines - 1) * stride + (kernel - 1) * dilation + 1
 
 
+def _goes_by_chunks(plan: PoolPlan) -> bool:
+    """Whether chunks share no lines: then all panels of one come first, while its input is near."""
+    return _reach(plan, 1) <= plan.numbers[STRIDE_H - KERNEL_H]
+
+
 def _chunk(plan: PoolPlan, panels: Panels, y: Storage, group: int, line: int, parts: int) -> int:
     """Lines of y that are made at a time: their input fits the buffer, and all parts have some."""
     room = _BUFFER_BYTES // (max(panels.each()) * line * F32.itemsize)
@@ -324,17 +322,16 @@ def _chunk(plan: PoolPlan, panels: Panels, y: Storage, group: int, line: int, pa
 
 
 def _shares(layer: Layer, tiling: Tiling, plan: PoolPlan, chunk: int, parts: int) -> Array:
-    """`tiling.shares` of (panel, chunk) of all images and groups, by the lines each makes."""
+    """`tiling.shares` of the panels and chunks of all images and groups."""
     y, (height, width) = layer.y, layer.geometry.out
     lines = [
         min(_reach(plan, min(chunk, y.height - first)), height)
         for first in range(0, y.height, chunk)
     ]
-    costs = [
-        Rectangle.of(count, width, vectors).cost(tiling.depth)
-        for vectors in tiling.panels.each()
-        for count in lines
-    ]
+    pairs = [(count, vectors) for vectors in tiling.panels.each() for count in lines]
+    if _goes_by_chunks(plan):
+        pairs = [(count, vectors) for count in lines for vectors in tiling.panels.each()]
+    costs = [Rectangle.of(count, width, vectors).cost(tiling.depth) for count, vectors in pairs]
     return shares(costs, y.images * layer.geometry.group, parts)
 
 
