@@ -58,7 +58,7 @@ EXPECTED_KERNELS = {
     "im2col",
     "pool",
     "tap_product",
-    "literal_product",
+    "sliced_product",
     "dense",
     "copy",
     "view",

@@ -211,6 +211,7 @@ def sparse_op(g: ConvGeometry, transposed: bool, form: str) -> ConvMatrix:
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_sparse_products(rank, transposed, form):
     rng = np.random.default_rng([9, rank, transposed])
+    kernels = set()
     for trial in range(20):
         g = a_geometry(rng, rank)
         index = (tap_index if form == "tap" else literal_index)(g, transposed)
@@ -231,10 +232,46 @@ def test_sparse_products(rank, transposed, form):
         (found,), (expected,), nodes = run_both(graph, named, threads=1 + trial % 3)
         np.testing.assert_array_equal(found, expected, err_msg=f"{graph}")
         assert nodes[0].kernel == "index"
-        assert nodes[1].kernel in {f"{form}_product", "literal_product", "nothing"}
+        kernels.add(nodes[1].kernel)
+    assert kernels - {"nothing"} == (
+        {"tap_product", "sliced_product"}
+        if form == "tap"
+        else {"sliced_product", "literal_product"}
+    )
 
 
-def test_a_tap_twice_in_a_row_is_a_literal_product():
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    ("group", "inner", "outs"), [(1, 3, 37), (2, 4, 17), (5, 1, 1), (1, 1, 16)]
+)
+def test_literal_products_by_slices_of_rows(group, inner, outs, transposed):
+    rng = np.random.default_rng([group, inner, outs, transposed])
+    g = ConvGeometry(
+        group * inner, group * outs, (7, 5), (3, 2), (2, 1), (1, 0, 1, 2), (1, 2), group
+    )
+    w, op = integers(rng, g.weights_shape), sparse_op(g, transposed, "literal")
+    rows, columns = (g.columns, g.rows) if transposed else (g.rows, g.columns)
+    channels = g.in_channels if transposed else g.out_channels
+    inputs = {"x": integers(rng, (2, columns)), "b": integers(rng, (channels,))}
+    inputs["r"] = integers(rng, (2, rows))
+    index = literal_index(g, transposed)
+    # the second time the rows of a slice differ: in columns, or in the order of their entries
+    turned = [np.copy(a) for a in index]
+    row = slice(*index[0][rows - 2 : rows])
+    turned[1][row] = turned[1][row][::-1]
+    for given, images in ((index, 2), (tuple(turned), 2), (index, 0), (index, 1)):
+        some = {k: v if k == "b" else v[:images] for k, v in inputs.items()}
+        graph = sparse_graph(op, w, given, act.HardSwish() if images == 1 else act.Relu(), some)
+        named = {v.name: some[v.name] for v in graph.inputs}
+        (found,), (expected,), nodes = run_both(graph, named, threads=3)
+        if images == 1:
+            np.testing.assert_allclose(found, expected, rtol=4 * 2.0**-23, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(found, expected)
+        assert nodes[1].kernel == ("sliced_product" if images else "nothing")
+
+
+def test_a_tap_twice_in_a_row_makes_the_matrix_literal():
     g = ConvGeometry(2, 3, (4,), (2,), (1,), (0, 0), (1,))
     indptr, columns, entries = tap_index(g)
     entries = np.zeros_like(entries)
@@ -246,7 +283,7 @@ def test_a_tap_twice_in_a_row_is_a_literal_product():
     )  # fmt: skip
     (found,), (expected,), nodes = run_both(graph, {"x": inputs["x"]})
     np.testing.assert_allclose(found, expected, rtol=4 * 2.0**-23)
-    assert nodes[1].kernel == "literal_product"
+    assert nodes[1].kernel == "sliced_product"
 
 
 def test_a_matrix_of_weights_that_are_computed_falls_back():

@@ -12,7 +12,9 @@ from irconv.backends.numba_cpu.activations import pass_code
 from irconv.backends.numba_cpu.binders.epilogue import epilogue
 from irconv.backends.numba_cpu.binders.kind import Binder, float_type, operand, shape_of, source
 from irconv.backends.numba_cpu.indexed import OUT, PIXELS, TABLE, TAPS, literal_product, tap_product
-from irconv.backends.numba_cpu.launch import Launch, engine, plain
+from irconv.backends.numba_cpu.launch import Launch, PlainStep, engine, plain
+from irconv.backends.numba_cpu.sliced import SCRATCH, sliced_product
+from irconv.backends.numba_cpu.slices import lanes, sliced
 from irconv.backends.numba_cpu.tiles import ROWS
 from irconv.errors import BudgetError
 from irconv.graph import Node, Value
@@ -38,7 +40,8 @@ def bind_sparse(node: Node, threads: int) -> list[Launch] | None:
             shared = shared.literal()
         except BudgetError:
             return None
-    return [_literal(node, shared, dtype, ending)]
+    launch = _sliced(node, shared, threads, ending) if dtype == np.float32 else None
+    return [launch if launch is not None else _literal(node, shared, dtype, ending)]
 
 
 def _matrix(value: Value) -> SharedMatrix | None:
@@ -113,6 +116,43 @@ def tap_table(matrix: SharedMatrix) -> Array | None:
     table = np.full((matrix.type.geometry.taps, len(matrix.indptr) - 1), -1, np.int32)
     table[matrix.entries, rows] = matrix.columns
     return table if np.count_nonzero(table >= 0) == len(rows) else None
+
+
+def _sliced(
+    node: Node, matrix: SharedMatrix, threads: int, ending: steps.Epilogue
+) -> Launch | None:
+    found, x, dtype = sliced(matrix), operand(node, 1), np.dtype(np.float32)
+    if found is None:
+        return None
+    bias, residual, nothing = node.operand(2), _residual(node), np.zeros(0, dtype)
+    channels, group = matrix.type.channels, matrix.type.geometry.group
+    sources: list[Value | Array] = [
+        node.result,
+        source(x),
+        found.weights,
+        bias.array if bias is not None and bias.array is not None else nothing,
+        residual if residual is not None else nothing,
+        found.columns,
+        found.entries,
+        found.starts,
+    ]
+    numbers: tuple[int | float, ...] = (
+        pass_code(ending.activation, dtype) if ending.activation is not None else 0,
+        shape_of(x)[0],
+        group,
+        channels // group,
+        found.together,
+        matrix.shape[0] // channels,
+        matrix.shape[1],
+        matrix.weights.size // channels,
+        float(ending.low),
+        float(ending.high),
+        ending.alpha,
+        ending.beta,
+    )
+    scratch = threads * lanes() * dtype.itemsize
+    step = PlainStep("sliced_product", sliced_product, dtype, SCRATCH, numbers, scratch)
+    return Launch(step, dict(enumerate(sources, 1)), SCRATCH)
 
 
 def _literal(
