@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from irconv import __version__, code_cache
+from irconv import __version__, code_cache, interrupts
 from irconv.commands import bench, console, demo, doctor, emit, export, opt, run
 from irconv.commands import list as list_command
 from irconv.errors import IrconvError, UsageError, printable
@@ -57,6 +57,9 @@ class Group(TyperGroup):
 
         status = answer(work, debug="--debug" in given)
         if standalone_mode:
+            # Where a text given to exec was interrupted (dataclasses make their methods so), Python
+            # ends by the signal, caught or not (_PyRuntime.signals); the next text clears that.
+            exec("")  # noqa: S102
             sys.exit(status)
         return status
 
@@ -212,6 +215,7 @@ def main() -> None:
         # a name that the terminal's encoding lacks is shown escaped, and never an error
         getattr(sys, name).reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
+    interrupts.put_off_in_extensions()
     app()
 
 
