@@ -14,10 +14,10 @@ from typing import Any, ClassVar, TypeAlias
 from irconv.algorithms import AlgorithmChoice
 from irconv.collector import paused_collector
 from irconv.errors import IrconvError, PassError, PipelineError, printable
-from irconv.graph import Graph
+from irconv.graph import Graph, Node
 from irconv.provenance import Record
 from irconv.registry import nearest, passes
-from irconv.rewrite import Remark, Rewriter
+from irconv.rewrite import Remark, Rewrite, Rewriter
 from irconv.verify import verify
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -56,7 +56,8 @@ class Pass:
 class Stage:
     """What one pass did: the graphs before and after, its rewrites, remarks, and seconds.
 
-    `choices`: of algorithms, by the names of the nodes before.
+    `choices`: of algorithms, by the names of the nodes before. `rewrites`: one for each record,
+    where they were asked for.
     """
 
     pass_: Pass
@@ -67,27 +68,49 @@ class Stage:
     records: tuple[Record, ...]
     seconds: float
     choices: Mapping[str, AlgorithmChoice] = field(default_factory=dict)
+    rewrites: tuple[Rewrite, ...] = ()
 
     @property
     def changed(self) -> bool:
         return bool(self.records)
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What a pass that failed was given, what it rewrote, and what it tried last.
+
+    `rule` and `node` are those of the last attempt, also where the fault came after it.
+    """
+
+    pass_: Pass
+    before: Graph
+    records: tuple[Record, ...]
+    rule: str
+    node: str
+
+
 Hook: TypeAlias = "Callable[[Stage], None]"
 Pipeline: TypeAlias = "str | Sequence[Pass | str]"
 
 
-def lower(graph: Graph, pipeline: Pipeline, hook: Hook | None = None) -> Graph:
+def lower(
+    graph: Graph,
+    pipeline: Pipeline,
+    hook: Hook | None = None,
+    describe: Callable[[Node], str] | None = None,
+) -> Graph:
     """A new graph: `graph` after the passes of `pipeline` (`"fold,fuse{pool=false},im2col"`), in
     order.
 
-    `hook` is called with a Stage after each pass. Raises PipelineError for a wrong text,
-    VerifyError if the graph is not valid, PassError if a pass fails; `graph` is never changed.
+    `hook` is called with a Stage after each pass. With `describe`, which writes a node down, a
+    stage tells each rewrite with the nodes before and after, also those that no stage holds.
+    Raises PipelineError for a wrong text, VerifyError if the graph is not valid, PassError if a
+    pass fails; `graph` is never changed.
     """
     chosen = parse_pipeline(pipeline)
     verify(graph)
     for index, current in enumerate(chosen):
-        stage = _run_one(graph, current, chosen[:index])
+        stage = run_pass(graph, current, chosen[:index], describe)
         graph = stage.after
         if hook is not None:
             hook(stage)
@@ -95,9 +118,19 @@ def lower(graph: Graph, pipeline: Pipeline, hook: Hook | None = None) -> Graph:
 
 
 @paused_collector()
-def _run_one(graph: Graph, current: Pass, done: Sequence[Pass]) -> Stage:
+def run_pass(
+    graph: Graph,
+    current: Pass,
+    done: Sequence[Pass] = (),
+    describe: Callable[[Node], str] | None = None,
+    at_most: int | None = None,
+) -> Stage:
+    """What `current` does to a copy of `graph`, verified; `at_most` stops it after some rewrites.
+
+    Raises PassError, which tells the passes that were `done` before and holds an Attempt.
+    """
     copy = graph.copy()
-    rewriter = Rewriter(copy, current.name)
+    rewriter = Rewriter(copy, current.name, describe, at_most)
     known = len(copy.provenance)
     start = time.perf_counter()
     try:
@@ -108,10 +141,12 @@ def _run_one(graph: Graph, current: Pass, done: Sequence[Pass]) -> Stage:
         raise
     except Exception as error:
         after = ", ".join(map(str, done)) or "no other pass"
+        records = tuple(copy.provenance.records[known:])
         raise PassError(
             f"the pass failed: {error}",
             where=f"pass {current} after {after}",
             listing=error.listing if isinstance(error, IrconvError) else None,
+            attempt=Attempt(current, graph, records, *rewriter.last_tried()),
         ) from error
     return Stage(
         current,
@@ -122,6 +157,7 @@ def _run_one(graph: Graph, current: Pass, done: Sequence[Pass]) -> Stage:
         tuple(copy.provenance.records[known:]),
         time.perf_counter() - start,
         dict(rewriter.choices),
+        tuple(rewriter.rewrites),
     )
 
 

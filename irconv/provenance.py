@@ -92,13 +92,13 @@ class Provenance:
             for ref in (*record.old, *record.new):
                 refs.setdefault(ref.uid, ref)
             edges.add_edges_from(
-                (a.uid, b.uid) for a in record.old for b in _heirs(a, record) if a.uid != b.uid
+                (a.uid, b.uid) for a in record.old for b in heirs(a, record) if a.uid != b.uid
             )
         place = {uid: index for index, uid in enumerate(refs)}
         return _Edges(len(self.records), edges, edges.reverse(copy=False), refs, place)
 
 
-def _heirs(old: Ref, record: Record) -> list[Ref]:
+def heirs(old: Ref, record: Record) -> list[Ref]:
     """What `old` became: what is of its kind (a value a value, a parameter its product), or all."""
     return [new for new in record.new if new.kind == old.kind] or list(record.new)
 

@@ -65,15 +65,34 @@ class Remark:
         return f"%{printable(self.node)}: {self.rule} declined: {self.condition}"
 
 
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """One application of a rule as it was seen: its record, and (uid, line) of the nodes that went
+    and of those that came.
+    """
+
+    record: Record
+    before: tuple[tuple[int, str], ...]
+    after: tuple[tuple[int, str], ...]
+
+
 @dataclass(slots=True)
 class Rewriter:
-    """All edits of a graph by one pass; it records provenance, remarks and counts as it goes."""
+    """All edits of a graph by one pass; it records provenance, remarks and counts as it goes.
+
+    `describe` writes a node down for somebody who watches; without it no rewrite is kept. After
+    `at_most` rewrites nothing fires any more: bisection asks what the first ones do.
+    """
 
     graph: Graph
     pass_name: str
+    describe: Callable[[Node], str] | None = None
+    at_most: int | None = None
     remarks: list[Remark] = field(default_factory=list)
     fired: Counter[str] = field(default_factory=Counter)
     choices: dict[str, AlgorithmChoice] = field(default_factory=dict)
+    rewrites: list[Rewrite] = field(default_factory=list)
+    _seen: list[tuple[int, str]] = field(default_factory=list)
     _rule: Rule | None = None
     _anchor: Node | None = None
     _made: list[Node] = field(default_factory=list)
@@ -163,6 +182,8 @@ class Rewriter:
         """Applies one rule to one node; the nodes worth another look, or None where it did not
         fire.
         """
+        if self._is_spent():
+            return None
         self._rule, self._anchor = candidate, node
         self._made, self._made_parameters = [], []
         result = candidate.function(node, self)
@@ -180,11 +201,21 @@ class Rewriter:
 
     def erase_parameter(self, value: Value, rule_: Rule) -> None:
         """Removes a parameter that nothing uses, in the name of `rule_`."""
-        self._rule = rule_
+        if self._is_spent():
+            return
+        self._rule, self._seen = rule_, []
         self.graph.remove_parameter(value)
         self._record([_parameter_ref(value)], [])
 
+    def last_tried(self) -> tuple[str, str]:
+        """The rule that was tried last and the node it was tried on; empty where there is none."""
+        rule_, node = self._rule, self._anchor
+        return rule_.name if rule_ else "", node.name if node is not None else ""
+
     # -- bookkeeping -----------------------------------------------------------------------------
+
+    def _is_spent(self) -> bool:
+        return self.at_most is not None and self.fired.total() >= self.at_most
 
     def _drop_made(self) -> None:
         for node in reversed(self._made):
@@ -194,6 +225,7 @@ class Rewriter:
 
     def _replace(self, node: Node, values: tuple[Value, ...]) -> list[Node]:
         own = _refs(node)  # before what replaces it takes its names
+        self._seen = self._described([node])
         users = [user for v in node.results for user in v.users]
         is_dead = not any(v.is_used for v in node.results)
         if len(values) != len(node.results) and (values or not is_dead):
@@ -207,7 +239,7 @@ class Rewriter:
         made = [n for n in self._made if not n.is_erased]
         new_refs = [ref for n in made for ref in _refs(n)] or _survivors(values)
         new_refs += [_parameter_ref(v) for v in self._made_parameters]
-        self._record(old_refs, new_refs)
+        self._record(old_refs, new_refs, self._described(made))
         return [*made, *users, *neighbours]
 
     def _replace_value(self, old: Value, new: Value) -> None:
@@ -265,6 +297,7 @@ class Rewriter:
                 neighbours.append(dead)
                 continue
             refs += own if dead is node else _refs(dead)
+            self._seen += self._described([dead] if dead is not node else [])
             operands = [v for v in dead.operands if v is not None]
             self.graph.erase(dead)
             for value in dict.fromkeys(operands):
@@ -279,7 +312,14 @@ class Rewriter:
         if not value.is_used and value not in self._made_parameters:
             self.graph.remove_parameter(value)
 
-    def _record(self, old: Sequence[Ref], new: Sequence[Ref]) -> None:
+    def _described(self, nodes: Iterable[Node]) -> list[tuple[int, str]]:
+        if self.describe is None:
+            return []
+        return [(node.uid, self.describe(node)) for node in nodes]
+
+    def _record(
+        self, old: Sequence[Ref], new: Sequence[Ref], made: Sequence[tuple[int, str]] = ()
+    ) -> None:
         current = self._rule
         if current is None:
             raise GraphError("an edit outside of a rule")
@@ -290,11 +330,12 @@ class Rewriter:
                 where=f"pass {self.pass_name}, rule {current.name}",
                 expected=f"at most {self._limit} rewrites",
             )
-        self.graph.provenance.add(
-            Record(
-                self.pass_name, current.name, current.source, tuple(dict.fromkeys(old)), tuple(new)
-            )
+        record = Record(
+            self.pass_name, current.name, current.source, tuple(dict.fromkeys(old)), tuple(new)
         )
+        self.graph.provenance.add(record)
+        if self.describe is not None:
+            self.rewrites.append(Rewrite(record, tuple(self._seen), tuple(made)))
 
 
 def _refs(node: Node) -> list[Ref]:

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from irconv.dim import Dim, substitute, symbols_of
 from irconv.graph import Graph
+from irconv.inspector.lines import shown_node
 from irconv.inspector.numerics import Numerics, Watcher
 from irconv.inspector.samples import seeded_inputs
+from irconv.inspector.totals import Totals
 from irconv.pipeline import Pipeline, Stage, lower, pipeline_text
-from irconv.report import graph_cost
 from irconv.types import Array
-
-
-@dataclass(frozen=True)
-class Totals:
-    """What a graph consists of and costs, its symbolic sizes taken as 1."""
-
-    ops: Counter[str]
-    macs: int
-    bytes: int
-    parameter_bytes: int
-
-    @property
-    def nodes(self) -> int:
-        return self.ops.total()
-
-    @classmethod
-    def of(cls, graph: Graph) -> Totals:
-        cost = graph_cost(graph)
-        arrays = {
-            id(v.array): v.array.nbytes for v in graph.parameters.values() if v.array is not None
-        }
-        ops = Counter(node.op.name for node in graph)
-        return cls(ops, _at_one(cost.macs), _at_one(cost.bytes), sum(arrays.values()))
-
-
-def _at_one(size: Dim) -> int:
-    found = substitute(size, dict.fromkeys(symbols_of(size), 1))
-    return found if isinstance(found, int) else 0
 
 
 @dataclass(frozen=True)
@@ -166,5 +137,5 @@ def trace(
         if watch is not None:
             watch(done[-1])
 
-    lower(graph, pipeline, hook)
+    lower(graph, pipeline, hook, shown_node)
     return Trace(graph, pipeline_text(pipeline), tuple(done))

@@ -1,0 +1,164 @@
+"""The document of a trace: plain data for the page, for `--json` and for other programs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shlex
+from typing import Any
+
+import irconv
+from irconv.errors import printable
+from irconv.inspector.links import links
+from irconv.inspector.stages import ShownNode, ShownStage, shown_stage
+from irconv.inspector.totals import Totals
+from irconv.inspector.trace import Trace, TracedPass
+from irconv.rewrite import Remark, Rewrite
+
+VERSION = 1
+_PACKAGES = ("numpy", "numba", "onnx", "onnxruntime", "scipy")
+
+
+def document(trace: Trace, command: str | None = None) -> dict[str, Any]:
+    """All that a trace tells, in the types that JSON has; see docs/report-schema.md.
+
+    `command` is the command line that makes the report; by default one with MODEL as the model.
+    """
+    shown = [shown_stage(trace.source)]
+    shown += [shown_stage(p.stage.after, "pass", p.name) for p in trace.passes]
+    joined = [links(p.stage.before, p.stage.after, p.stage.records) for p in trace.passes]
+    stages = [_source(shown[0], Totals.of(trace.source))]
+    stages += [_pass(s, p) for s, p in zip(shown[1:], trace.passes, strict=True)]
+    for index, stage in enumerate(stages):
+        stage["index"] = index
+    return {
+        "version": VERSION,
+        "irconv": irconv.__version__,
+        "versions": versions(),
+        "graph": printable(trace.source.name),
+        "pipeline": trace.pipeline,
+        "command": command or f"irconv inspect MODEL -p {shlex.quote(trace.pipeline)}",
+        "stages": stages,
+        "links": [[list(link) for link in pairs] for pairs in joined],
+        "kernels": {},
+        "layers": {},
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _source(shown: ShownStage, totals: Totals) -> dict[str, Any]:
+    return _stage(shown, totals) | {
+        "changed": False,
+        "seconds": 0.0,
+        "matches": 0,
+        "rules": {},
+        "delta": {},
+        "numerics": None,
+        "remarks": [],
+        "rewrites": [],
+    }
+
+
+def _pass(shown: ShownStage, traced: TracedPass) -> dict[str, Any]:
+    stage = traced.stage
+    ids = {node.name: node.uid for node in stage.before} | {n.name: n.uid for n in stage.after}
+    return _stage(shown, traced.after) | {
+        "changed": stage.changed,
+        "seconds": stage.seconds,
+        "matches": traced.matches,
+        "rules": dict(stage.fired),
+        "delta": {printable(name): count for name, count in traced.delta.items()},
+        "numerics": _numerics(traced),
+        "remarks": [_remark(remark, ids) for remark in stage.remarks],
+        "rewrites": [_rewrite(rewrite) for rewrite in stage.rewrites],
+    }
+
+
+def _stage(shown: ShownStage, totals: Totals) -> dict[str, Any]:
+    return {
+        "index": 0,
+        "kind": shown.kind,
+        "title": shown.title,
+        "lines": list(shown.lines),
+        "nodes": [_node(node, shown) for node in shown.nodes],
+        "parameters": [
+            {"id": p.id, "name": p.name, "type": p.type, "line": p.line, "free": p.free}
+            for p in shown.parameters
+        ],
+        "inputs": [{"name": name, "type": kind} for name, kind in shown.inputs],
+        "outputs": list(shown.outputs),
+        "totals": {
+            "nodes": totals.nodes,
+            "macs": totals.macs,
+            "bytes": totals.bytes,
+            "parameters": totals.parameters,
+            "free_parameters": totals.free_parameters,
+            "parameter_bytes": totals.parameter_bytes,
+            "peak_bytes": totals.peak_bytes,
+        },
+    }
+
+
+def _node(node: ShownNode, shown: ShownStage) -> dict[str, Any]:
+    makers = [place[0] for place in node.operands if place is not None]
+    return {
+        "id": node.id,
+        "name": node.name,
+        "op": node.op,
+        "line": node.line,
+        "inputs": [id_ for id_ in makers if id_ < 0 or id_ in shown.by_id],
+        "parameters": [id_ for id_ in makers if id_ >= 0 and id_ not in shown.by_id],
+        "attributes": node.attributes,
+        "type": node.type,
+        "macs": node.macs,
+        "bytes": node.bytes,
+        "kernel": None,
+        "error": None,
+        "scope": node.scope,
+    }
+
+
+def _numerics(traced: TracedPass) -> dict[str, Any] | None:
+    numerics = traced.numerics
+    if numerics is None:
+        return None
+    exact = numerics.exact
+    verdict = None
+    if exact is not None:
+        verdict = "void" if exact.void else "exact" if exact.holds else "differs"
+    return {
+        "error": numerics.error,
+        "from_source": numerics.from_source,
+        "exact": verdict,
+        "failed": numerics.failed,
+    }
+
+
+def _remark(remark: Remark, ids: dict[str, int]) -> dict[str, Any]:
+    return {
+        "rule": remark.rule,
+        "node": printable(remark.node),
+        "id": ids.get(remark.node),
+        "condition": printable(remark.condition, 400),
+    }
+
+
+def _rewrite(rewrite: Rewrite) -> dict[str, Any]:
+    return {
+        "rule": rewrite.record.rule,
+        "source": rewrite.record.source,
+        "before": [uid for uid, _ in rewrite.before],
+        "after": [uid for uid, _ in rewrite.after],
+        "before_lines": [line for _, line in rewrite.before],
+        "after_lines": [line for _, line in rewrite.after],
+    }
