@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import ClassVar
+from typing import Any, ClassVar
 
 NAME_LIMIT = 120
 
@@ -118,10 +118,20 @@ class PipelineError(IrconvError):
 
 
 class PassError(IrconvError):
-    """A pass failed; its input graph is as it was."""
+    """A pass failed; its input graph is as it was.
+
+    `attempt` (irconv.pipeline.Attempt) holds that graph, for a reproducer; a pickle leaves it out.
+    """
 
     code = "pass"
     exit_status = 1
+
+    def __init__(self, what: str, *, attempt: Any = None, **details: Any) -> None:
+        super().__init__(what, **details)
+        self.attempt = attempt
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), {**self.__dict__, "attempt": None}))
 
 
 class BackendError(IrconvError):
