@@ -18,7 +18,7 @@ from irconv.text import parse
 from irconv.verify import verify
 
 if TYPE_CHECKING:
-    from irconv import onnx_backend, zoo
+    from irconv import onnx_backend, views, zoo
     from irconv.builder import Builder
     from irconv.export import export_onnx
     from irconv.inspector.trace import trace
@@ -40,6 +40,7 @@ __all__ = [
     "parse",
     "trace",
     "verify",
+    "views",
     "zoo",
 ]
 
@@ -72,6 +73,7 @@ _LATER = {
     "load": "irconv.onnx_import",
     "onnx_backend": "irconv.onnx_backend",
     "trace": "irconv.inspector.trace",
+    "views": "irconv.views",
     "zoo": "irconv.zoo",
 }
 

@@ -67,7 +67,7 @@ class ConvGeometry:
                 self.kernel,
                 self.strides,
                 self.dilations,
-                self._pad_pairs(),
+                self.pad_pairs,
                 strict=True,
             )
         )
@@ -75,7 +75,9 @@ class ConvGeometry:
             raise GraphError("the kernel is larger than the padded image", got=str(self))
         return tuple(int(s) for s in sizes if isinstance(s, int))
 
-    def _pad_pairs(self) -> tuple[tuple[int, int], ...]:
+    @property
+    def pad_pairs(self) -> tuple[tuple[int, int], ...]:
+        """(begin, end) for each axis."""
         return tuple(zip(self.pads[: self.rank], self.pads[self.rank :], strict=True))
 
     @property
@@ -103,14 +105,14 @@ class ConvGeometry:
     @property
     def tap_entries(self) -> int:
         """The number of (output pixel, tap) pairs that read the image, not its padding."""
-        return prod(int(np.count_nonzero(self._axis(a) >= 0)) for a in range(self.rank))
+        return prod(int(np.count_nonzero(self.axis_reads(a) >= 0)) for a in range(self.rank))
 
     @property
     def nnz(self) -> int:
         """Places of the full matrix that hold a weight."""
         return self.tap_entries * self.out_channels * (self.in_channels // self.group)
 
-    def _axis(self, axis: int) -> npt.NDArray[np.int64]:
+    def axis_reads(self, axis: int) -> npt.NDArray[np.int64]:
         """`[out, kernel]`: the coordinate that each (output, tap) reads along `axis`, -1 in the
         padding.
         """
@@ -124,7 +126,7 @@ class ConvGeometry:
         """
 
         def combine(table: npt.NDArray[np.int64], axis: int) -> npt.NDArray[np.int64]:
-            read = self._axis(axis)
+            read = self.axis_reads(axis)
             pixel = table[:, None, :, None] * self.image[axis] + read[None, :, None, :]
             inside = (table[:, None, :, None] >= 0) & (read[None, :, None, :] >= 0)
             shape = (table.shape[0] * read.shape[0], table.shape[1] * read.shape[1])
@@ -152,5 +154,5 @@ class ConvGeometry:
         spans = [d * (k - 1) + 1 for d, k in zip(self.dilations, self.kernel, strict=True)]
         return all(
             size + sum(pads) >= span
-            for size, pads, span in zip(self.image, self._pad_pairs(), spans, strict=True)
+            for size, pads, span in zip(self.image, self.pad_pairs, spans, strict=True)
         )

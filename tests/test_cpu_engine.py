@@ -88,7 +88,7 @@ def convolved(x: np.ndarray, w: np.ndarray, g: ConvGeometry) -> np.ndarray:
 def spread(x: np.ndarray, w: np.ndarray, g: ConvGeometry) -> np.ndarray:
     """The transposed convolution in float64: every input pixel, times the kernel, added up."""
     rank = g.rank
-    sizes = [i + sum(p) for i, p in zip(g.image, g._pad_pairs(), strict=True)]
+    sizes = [i + sum(p) for i, p in zip(g.image, g.pad_pairs, strict=True)]
     padded = np.zeros((x.shape[0], g.group, g.in_channels // g.group, *sizes))
     split = x.astype(F64).reshape(x.shape[0], g.group, -1, *g.out)
     weights = w.reshape(g.group, -1, *w.shape[1:])

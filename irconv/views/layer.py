@@ -1,0 +1,315 @@
+"""One convolution as the views see it: its geometry, its weights, and the part that is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+
+import numpy as np
+
+from irconv.dim import known
+from irconv.errors import IrconvError, UsageError, printable
+from irconv.geometry import ConvGeometry, Ints
+from irconv.graph import Node
+from irconv.matrix import SharedMatrix
+from irconv.ops.conv import Conv, ConvTranspose
+from irconv.ops.fused import FusedConv
+from irconv.types import Array
+from irconv.views.parts import Chosen, Ranges, as_range, described, flat
+
+
+@dataclass(frozen=True, eq=False)
+class ConvLayer:
+    """A convolution with known weights, whole or restricted to a block of outputs and inputs.
+
+    `geometry` is the convolution's; of a ConvTranspose, that of the convolution whose matrix is
+    the transpose. `weights` is [out_channels, in_channels/group, *kernel] of `geometry`, `bias` is
+    [channels of the result] or None. `outputs` and `inputs` are the channels and the positions of
+    each axis that are drawn. Indices of outputs, inputs and weights are flat, in the whole layer's
+    [channels, *spatial] and in `weights`, also where a part is drawn.
+    """
+
+    name: str
+    op: str
+    geometry: ConvGeometry
+    weights: Array
+    bias: Array | None
+    transposed: bool
+    outputs: Ranges
+    inputs: Ranges
+    labels: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, node: Node | ConvLayer, labels: Sequence[str] = ()) -> ConvLayer:
+        """The layer that a Conv, FusedConv or ConvTranspose computes before bias and activation.
+
+        `labels` name the free weights, in the order of the weights' array. UsageError for another
+        op, sizes or weights that are not known, weights that are not numbers.
+        """
+        if isinstance(node, ConvLayer):
+            return node.labelled(labels) if labels else node
+        op = node.op
+        if not isinstance(op, Conv | FusedConv | ConvTranspose):
+            raise _refused(node, "not a convolution", "Conv, FusedConv or ConvTranspose", op.name)
+        geometry, transposed = _geometry(node, op), isinstance(op, ConvTranspose)
+        bias = node.constant(2)
+        if bias is None and node.operand(2) is not None:
+            raise _refused(node, "the bias is not a known array", "a parameter", "a computed value")
+        whole = cls(
+            name=node.name,
+            op=op.name,
+            geometry=geometry,
+            weights=_weights(node),
+            bias=bias,
+            transposed=transposed,
+            outputs=(),
+            inputs=(),
+        )
+        layer = replace(
+            whole,
+            outputs=tuple(map(range, whole.out_shape)),
+            inputs=tuple(map(range, whole.in_shape)),
+        )
+        return layer.labelled(labels) if labels else layer
+
+    # -- the whole layer -------------------------------------------------------------------------
+
+    @property
+    def rank(self) -> int:
+        """The number of spatial axes."""
+        return self.geometry.rank
+
+    @property
+    def out_shape(self) -> Ints:
+        """[channels, *spatial] of the result."""
+        g = self.geometry
+        return (g.in_channels, *g.image) if self.transposed else (g.out_channels, *g.out)
+
+    @property
+    def in_shape(self) -> Ints:
+        """[channels, *spatial] of the image."""
+        g = self.geometry
+        return (g.out_channels, *g.out) if self.transposed else (g.in_channels, *g.image)
+
+    @property
+    def flat_weights(self) -> Array:
+        return self.weights.reshape(-1)
+
+    @property
+    def per_filter(self) -> int:
+        """Free weights of one filter: of one output channel of `geometry`."""
+        return int(self.weights[0].size)
+
+    @property
+    def title(self) -> str:
+        """The layer's name, safe and short enough for a heading."""
+        return printable(self.name, 40)
+
+    @cached_property
+    def matrix(self) -> SharedMatrix:
+        """The matrix of the whole layer: rows are outputs, columns inputs."""
+        return SharedMatrix.of(self.geometry, self.weights, self.transposed)
+
+    def labelled(self, labels: Sequence[str]) -> ConvLayer:
+        """The same layer with names for its free weights. UsageError for a wrong number."""
+        if len(labels) != self.weights.size:
+            raise UsageError(
+                "labels name the free weights", expected=self.weights.size, got=len(labels)
+            )
+        return replace(self, labels=tuple(map(str, labels)))
+
+    # -- the part that is drawn --------------------------------------------------------------------
+
+    @property
+    def is_whole(self) -> bool:
+        return self._is_all(self.outputs, self.out_shape) and self._is_all(
+            self.inputs, self.in_shape
+        )
+
+    @staticmethod
+    def _is_all(ranges: Ranges, shape: Ints) -> bool:
+        return all(r == range(n) for r, n in zip(ranges, shape, strict=True))
+
+    @property
+    def part(self) -> str:
+        """Which part is drawn, in words; empty for the whole layer."""
+        if self.is_whole:
+            return ""
+        outputs = described(self.outputs, self.out_shape)
+        inputs = described(self.inputs, self.in_shape)
+        return f"outputs: {outputs or 'all'}; inputs: {inputs or 'all'}"
+
+    @property
+    def rows(self) -> int:
+        """Outputs in the part."""
+        return prod(map(len, self.outputs))
+
+    @property
+    def columns(self) -> int:
+        """Inputs in the part."""
+        return prod(map(len, self.inputs))
+
+    @property
+    def output_indices(self) -> Array:
+        """Flat indices of the part's outputs, in order."""
+        return flat(self.outputs, self.out_shape)
+
+    @property
+    def input_indices(self) -> Array:
+        """Flat indices of the part's inputs, in order."""
+        return flat(self.inputs, self.in_shape)
+
+    @cached_property
+    def entries(self) -> tuple[Array, Array, Array]:
+        """(outputs, inputs, weights) of every place of the part that holds a weight: flat indices,
+        sorted by output, then by weight.
+        """
+        pairs = [self._channel_pairs(), *(self._axis_pairs(a) for a in range(self.rank))]
+        grids = [np.indices([len(p) for p in pairs]).reshape(len(pairs), -1)]
+        chosen = [p[i] for p, i in zip(pairs, grids[0], strict=True)]
+        outputs = np.ravel_multi_index([c[:, 0] for c in chosen], self.out_shape)
+        inputs = np.ravel_multi_index([c[:, 1] for c in chosen], self.in_shape)
+        first = chosen[0][:, 2] * self.geometry.taps
+        taps = np.ravel_multi_index([c[:, 2] for c in chosen[1:]], self.geometry.kernel)
+        order = np.lexsort((first + taps, outputs))
+        return outputs[order], inputs[order], (first + taps)[order]
+
+    def _channel_pairs(self) -> Array:
+        """[pairs, 3]: output channel, input channel, and the number of their kernel."""
+        g = self.geometry
+        outs, per_group = g.out_channels // g.group, g.in_channels // g.group
+        found = []
+        for o in self.outputs[0]:
+            for i in self.inputs[0]:
+                filter_, channel = (i, o) if self.transposed else (o, i)
+                if filter_ // outs == channel // per_group:
+                    found.append((o, i, filter_ * per_group + channel % per_group))
+        return np.array(found, np.int64).reshape(-1, 3)
+
+    def _axis_pairs(self, axis: int) -> Array:
+        """[pairs, 3]: output position, input position, and the tap between them."""
+        found = self._all_axis_pairs(axis)
+        outputs, inputs = self.outputs[axis + 1], self.inputs[axis + 1]
+        inside = (found[:, 0] >= outputs.start) & (found[:, 0] < outputs.stop)
+        inside &= (found[:, 1] >= inputs.start) & (found[:, 1] < inputs.stop)
+        return found[inside]
+
+    def _all_axis_pairs(self, axis: int) -> Array:
+        reads = self.geometry.axis_reads(axis)
+        output, tap = np.nonzero(reads >= 0)
+        places = output, reads[output, tap]
+        return np.stack([*(places[::-1] if self.transposed else places), tap], axis=1)
+
+    def terms(self, output: int) -> list[tuple[int, int]]:
+        """(input, weight) of each product that the part adds up for one output."""
+        outputs, inputs, weights = self.entries
+        mine = slice(*np.searchsorted(outputs, [output, output + 1]))
+        return list(zip(inputs[mine].tolist(), weights[mine].tolist(), strict=True))
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether an output of the part reads an input outside it, so that its sum is not whole."""
+        whole = self.restrict(out_channels=self.outputs[0], outputs=self.outputs[1:])
+        return any(
+            mine.start > need.start or mine.stop < need.stop
+            for mine, need in zip(self.inputs, whole.inputs, strict=True)
+        )
+
+    def restrict(
+        self,
+        *,
+        out_channels: Chosen | None = None,
+        outputs: Sequence[Chosen] | None = None,
+        in_channels: Chosen | None = None,
+        inputs: Sequence[Chosen] | None = None,
+    ) -> ConvLayer:
+        """The same layer with a smaller part: the channels, and the positions along each axis.
+
+        What is not given stays, but inputs that the outputs chosen here do not read are left out.
+        UsageError for a choice that is empty or outside the layer.
+        """
+        chosen_out = (
+            self._chosen("out_channels", [out_channels], self.outputs[:1], self.out_shape[:1])
+            + self._chosen("outputs", outputs, self.outputs[1:], self.out_shape[1:])
+        )  # fmt: skip
+        smaller = replace(self, outputs=chosen_out)
+        read = self.inputs
+        if out_channels is not None:
+            read = (smaller._channels_read(), *read[1:])
+        if outputs is not None:
+            read = (read[0], *(smaller._read(a) for a in range(self.rank)))
+        chosen_in = (
+            self._chosen("in_channels", [in_channels], read[:1], self.in_shape[:1])
+            + self._chosen("inputs", inputs, read[1:], self.in_shape[1:])
+        )  # fmt: skip
+        return replace(smaller, inputs=chosen_in)
+
+    def _chosen(
+        self, what: str, chosen: Sequence[Chosen | None] | None, present: Ranges, sizes: Ints
+    ) -> Ranges:
+        if chosen is None:
+            return present
+        if len(chosen) != len(sizes):
+            raise UsageError(
+                f"{what}: one choice for each axis", expected=len(sizes), got=len(chosen)
+            )
+        return tuple(
+            was if c is None else as_range(what, c, size)
+            for c, was, size in zip(chosen, present, sizes, strict=True)
+        )
+
+    def _channels_read(self) -> range:
+        """The input channels that belong to the part's output channels."""
+        groups = self.geometry.group
+        outs, ins = self.out_shape[0] // groups, self.in_shape[0] // groups
+        mine = self.outputs[0]
+        return range(mine.start // outs * ins, ((mine.stop - 1) // outs + 1) * ins)
+
+    def _read(self, axis: int) -> range:
+        """The input positions between the first and the last that the part's outputs read."""
+        pairs = self._all_axis_pairs(axis)
+        outputs = self.outputs[axis + 1]
+        mine = pairs[(pairs[:, 0] >= outputs.start) & (pairs[:, 0] < outputs.stop), 1]
+        # outputs that lie in the padding alone read nothing; the picture still needs an image
+        return range(int(mine.min()), int(mine.max()) + 1) if len(mine) else range(1)
+
+
+def _refused(node: Node, what: str, expected: str, got: object) -> UsageError:
+    return UsageError(what, where=f"%{printable(node.name)}", expected=expected, got=got)
+
+
+def _weights(node: Node) -> Array:
+    weights = node.constant(1)
+    if weights is None:
+        raise UsageError(
+            "the weights are not a known array",
+            where=f"%{printable(node.name)}",
+            expected="a parameter that holds its array",
+            hint="lower the graph with the pass `fold` first, or load the listing with its weights",
+        )
+    if weights.dtype.kind == "c":
+        raise _refused(node, "the weights are complex", "real numbers", weights.dtype)
+    return weights
+
+
+def _geometry(node: Node, op: Conv | FusedConv | ConvTranspose) -> ConvGeometry:
+    x, w = node.operand(0), node.operand(1)
+    assert x is not None
+    assert w is not None
+    image = node.result.tensor_type if isinstance(op, ConvTranspose) else x.tensor_type
+    try:
+        geometry = op.conv_geometry(image, known(w.shape[0]), op.group)
+    except IrconvError as error:
+        raise UsageError(
+            "the sizes of the image are not known",
+            where=f"%{printable(node.name)}",
+            got=str(x.type),
+            hint="build or load the graph with fixed sizes",
+        ) from error
+    if isinstance(op, ConvTranspose) and geometry.out != x.shape[2:]:
+        raise _refused(node, "no convolution has this transpose", "a smaller output_padding", op)
+    if not prod(geometry.out) * prod(geometry.image):
+        raise _refused(node, "the image is empty", "sizes of 1 or more", x.type)
+    return geometry

@@ -1,0 +1,201 @@
+"""Writes SVG: elements whose text is escaped, and whole files with one style, light and dark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+from xml.sax.saxutils import escape, quoteattr
+
+from irconv.errors import printable
+
+# Numbers stand in columns, so they are set in a fixed pitch; words are not.
+SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif'
+MONO = 'ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace'
+MATHS = '"STIX Two Text", "Cambria Math", Cambria, Georgia, "DejaVu Serif", serif'
+
+# class: (what both schemes say, light, dark). Every rule stands under `.irconv-view`, so that a
+# page may hold many pictures; colours of weights are attributes, which no rule overrides.
+_RULES: dict[str, tuple[str, str, str]] = {
+    "paper": ("", "fill: #ffffff", "fill: #0d1117"),
+    "panel": ("", "fill: #f6f8fa", "fill: #161b22"),
+    "cell": ("stroke-width: 1", "stroke: #afb8c1", "stroke: #444c56"),
+    "pixel": ("", "fill: #ffffff", "fill: #161b22"),
+    "zero": ("", "fill: #eaeef2", "fill: #21262d"),
+    "padding": ("stroke-dasharray: 3 3", "fill: #ffffff", "fill: #0d1117"),
+    "faint": ("", "fill: #f6f8fa", "fill: #12171e"),
+    "line": ("fill: none; stroke-width: 1", "stroke: #d0d7de", "stroke: #3d444d"),
+    "zero-edge": ("fill: none; stroke-width: 1", "stroke: #d8dee4", "stroke: #2d333b"),
+    "mark": ("fill: none; stroke-width: 2", "stroke: #1f2328", "stroke: #e6edf3"),
+    "accent-line": ("fill: none; stroke-width: 2", "stroke: #0969da", "stroke: #4493f8"),
+    "warning-line": ("fill: none; stroke-width: 2", "stroke: #bc4c00", "stroke: #db6d28"),
+    "neuron": ("", "fill: #ffffff; stroke: #57606a", "fill: #161b22; stroke: #8b949e"),
+    "text": (f"font-family: {SANS}; font-size: 13px", "fill: #1f2328", "fill: #e6edf3"),
+    "heading": ("font-size: 14px; font-weight: 600", "", ""),
+    "small": ("font-size: 11px", "", ""),
+    "number": (f"font-family: {MONO}; font-size: 12px", "", ""),
+    "maths": (f"font-family: {MATHS}; font-size: 16px", "", ""),
+    "italic": ("font-style: italic", "", ""),
+    "muted": ("", "fill: #59636e", "fill: #9198a1"),
+    "zero-ink": ("", "fill: #8c959f", "fill: #6e7681"),
+    "accent": ("", "fill: #0969da", "fill: #4493f8"),
+    "warning": ("", "fill: #bc4c00", "fill: #db6d28"),
+    "dark-ink": ("", "fill: #1f2328", "fill: #1f2328"),
+    "light-ink": ("", "fill: #ffffff", "fill: #ffffff"),
+    "middle": ("text-anchor: middle", "", ""),
+    "end": ("text-anchor: end", "", ""),
+    "hot": ("stroke-width: 3; stroke-opacity: 1", "stroke: #1f2328", "stroke: #ffffff"),
+}  # fmt: skip
+
+
+def _style() -> str:
+    def rules(pick: int) -> str:
+        return "\n".join(
+            f"  .irconv-view .{name} {{ {rule[pick]} }}"
+            for name, rule in _RULES.items()
+            if rule[pick]
+        )
+
+    both = "\n".join(
+        f"  .irconv-view .{name} {{ {'; '.join(filter(None, rule[:2]))} }}"
+        for name, rule in _RULES.items()
+    )
+    hot_text = "  .irconv-view text.hot { stroke: none; font-weight: 700 }"
+    return f"\n{both}\n{hot_text}\n  @media (prefers-color-scheme: dark) {{\n{rules(2)}\n  }}\n"
+
+
+STYLE = _style()
+"""The style sheet that all pictures share; a page that shows many includes it once."""
+
+Content: TypeAlias = "Element | str | Iterable[Element | str]"
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element: its text as it stands in the file, all content escaped."""
+
+    xml: str
+
+    def __str__(self) -> str:
+        return self.xml
+
+
+def element(tag: str, *content: Content, **attributes: object) -> Element:
+    """`<tag ...>content</tag>`; a str is text and is escaped.
+
+    An attribute's name loses its last underscore (`class_`) and gets hyphens for the others
+    (`data_w`); None leaves it out, a float is written with at most two decimals.
+    """
+    head = tag + "".join(
+        f" {name.rstrip('_').replace('_', '-')}={_quoted(value)}"
+        for name, value in attributes.items()
+        if value is not None
+    )
+    inner = "".join(_written(c) for c in content)
+    return Element(f"<{head}>{inner}</{tag}>" if inner else f"<{head}/>")
+
+
+def group(*content: Content, **attributes: object) -> Element:
+    """`<g>`."""
+    return element("g", *content, **attributes)
+
+
+def rect(
+    x: float, y: float, width: float, height: float, class_: str = "", **attributes: object
+) -> Element:
+    """A rectangle from its upper left corner."""
+    return element(
+        "rect", x=x, y=y, width=width, height=height, class_=class_ or None, **attributes
+    )
+
+
+def line(
+    x1: float, y1: float, x2: float, y2: float, class_: str = "", **attributes: object
+) -> Element:
+    """A straight line."""
+    return element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_ or None, **attributes)
+
+
+def text(x: float, y: float, content: Content, class_: str = "", **attributes: object) -> Element:
+    """One line of text, `y` being its base line; centred or flush right by class."""
+    return element("text", content, x=x, y=y, class_=f"text {class_}".strip(), **attributes)
+
+
+def name_text(
+    x: float, y: float, name: str, below: str = "", class_: str = "", **attributes: object
+) -> Element:
+    """A mathematical name with a subscript."""
+    return text(x, y, name_parts(name, below), f"maths {class_}".strip(), **attributes)
+
+
+def name_parts(name: str, below: str = "") -> list[Element | str]:
+    """The content of a text element that shows `name` with the subscript `below`."""
+    head = element("tspan", name, class_="italic")
+    if not below:
+        return [head]
+    return [head, element("tspan", below, dy=4, font_size="70%")]
+
+
+def text_width(content: str, size: float = 13) -> float:
+    """About how wide a line of `content` is: no font is at hand, so wide ones are assumed."""
+    return 0.6 * size * len(content)
+
+
+def document(
+    content: Iterable[Element], width: float, height: float, title: str, description: str = ""
+) -> str:
+    """A stand-alone file on its own paper, with title and description for those who do not see."""
+    body = [
+        element("title", title),
+        element("desc", description) if description else Element(""),
+        Element(f"<style>{STYLE}</style>"),
+        rect(0, 0, width, height, "paper", rx=6),
+        *content,
+    ]
+    root = element(
+        "svg",
+        body,
+        xmlns="http://www.w3.org/2000/svg",
+        class_="irconv-view",
+        role="img",
+        width=width,
+        height=height,
+        viewBox=f"0 0 {width:g} {height:g}",
+    )
+    return f"{root}\n"
+
+
+def without_style(svg: str) -> str:
+    """The same picture for a page that includes STYLE itself."""
+    return svg.replace(f"<style>{STYLE}</style>", "", 1)
+
+
+def _written(content: Content) -> str:
+    if isinstance(content, Element):
+        return content.xml
+    if isinstance(content, str):
+        return escape(_clean(content))
+    return "".join(_written(c) for c in content)
+
+
+def _quoted(value: object) -> str:
+    shown = _number(value)
+    return f'"{shown}"' if _PLAIN.fullmatch(shown) else quoteattr(_clean(shown))
+
+
+_PLAIN = re.compile(r"[\w .,:#%()+-]*", re.ASCII)
+
+
+def _number(value: object) -> str:
+    """A coordinate, short."""
+    if isinstance(value, float):
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    return str(value)
+
+
+def _clean(content: str) -> str:
+    """Control, bidirectional and unpaired characters are shown escaped: XML holds few of them."""
+    if content.isascii() and content.isprintable():
+        return content
+    return printable(content, limit=len(content))
