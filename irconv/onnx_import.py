@@ -156,7 +156,7 @@ class _Importer:
                 value.name, TensorType(value.dtype, shape)
             )
         self._add_initializers()
-        versions = [check_node(n, self.record.opset, self.problems) for n in self.record.nodes]
+        versions = [check_node(n, self.record.opsets, self.problems) for n in self.record.nodes]
         self.problems.stop()
         for node, found in zip(self.record.nodes, versions, strict=True):
             if found is not None:

@@ -29,9 +29,31 @@ _RANKS = {
     "HammingWindow": 1,
     "HannWindow": 1,
     "MelWeightMatrix": 2,
+    "STFT": 4,
+}
+
+# defaults that ONNX's shape inference does not take for what its schema says
+_SAID: dict[str, dict[str, Any]] = {"STFT": {"onesided": 1}}
+# ONNX's domains beside the standard one: `ml.Binarizer` is the Binarizer of ai.onnx.ml
+DOMAINS = {
+    "ml": "ai.onnx.ml",
+    "preview": "ai.onnx.preview",
+    "training": "ai.onnx.preview.training",
 }
 
 Pairs = tuple[tuple[str, Any], ...]
+
+
+def qualified(domain: str, name: str) -> str:
+    """What `split_domain` splits; the domain is the standard one, "", or one of DOMAINS."""
+    short = next((s for s, d in DOMAINS.items() if d == domain), "")
+    return f"{short}.{name}" if short else name
+
+
+def split_domain(op_type: str) -> tuple[str, str]:
+    """The domain and the name in it: `("ai.onnx.ml", "Binarizer")` of "ml.Binarizer"."""
+    short, _, name = op_type.rpartition(".")
+    return (DOMAINS[short], name) if short in DOMAINS else ("", op_type)
 
 
 @lru_cache(maxsize=1024)
@@ -44,10 +66,11 @@ def schema(op_type: str, opset: int) -> onnx.defs.OpSchema:
         raise GraphError(
             f"{printable(op_type)}: no such opset", expected=f"1 to {newest}", got=opset
         )
+    domain, name = split_domain(op_type)
     try:
-        found = onnx.defs.get_schema(op_type, opset, "")
+        found = onnx.defs.get_schema(name, opset, domain)
     except onnx.defs.SchemaError:
-        known = sorted({s.name for s in onnx.defs.get_all_schemas() if not s.domain})
+        known = sorted({s.name for s in onnx.defs.get_all_schemas() if s.domain == domain})
         raise GraphError(
             "no such ONNX op",
             got=f"{printable(op_type)} at opset {opset}",
@@ -131,18 +154,19 @@ def _model(
     """A model of one node; `inputs` are value infos, None where an operand is absent."""
     import onnx
 
-    node = onnx.NodeProto(op_type=op_type)
+    domain, name = split_domain(op_type)
+    node = onnx.NodeProto(op_type=name, domain=domain)
     node.input.extend("" if value is None else value.name for value in inputs)
     node.output.extend(f"y{i}" for i in range(n_outputs))
     found = schema(op_type, opset)
-    for name, value in pairs:
+    for name, value in (_SAID.get(op_type, {}) | dict(pairs)).items():
         kind = int(getattr(onnx.AttributeProto, _kind(found, name)))
         node.attribute.append(onnx.helper.make_attribute(name, value, attr_type=kind))
     outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
     named = [value for value in inputs if value is not None]
     graph = onnx.helper.make_graph([node], "one", named, outputs, constants)
     return onnx.helper.make_model(
-        graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=10
+        graph, opset_imports=[onnx.helper.make_opsetid(domain, opset)], ir_version=10
     )
 
 
@@ -184,9 +208,17 @@ def inferred(
         )
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         raise GraphError(f"{op_type}: {_reason(error)}") from None
-    like = types[0] if op_type == "CenterCropPad" else None
-    rank = like.rank if like is not None else _RANKS.get(op_type)
+    rank = _told_rank(op_type, types)
     return tuple(_result(op_type, v, names, rank) for v in answer.graph.output)
+
+
+def _told_rank(op_type: str, types: Sequence[TensorType | None]) -> int | None:
+    """The rank that the op's definition tells, whatever its operands hold."""
+    given = dict(enumerate(types))
+    like = given.get(0)
+    if op_type in {"CenterCropPad", "MaxUnpool"} and like is not None:
+        return like.rank
+    return _RANKS.get(op_type)
 
 
 def _named(dim: Dim, names: dict[str, Dim]) -> int | str:

@@ -40,7 +40,7 @@ REASONS = {
     "control flow": ("of kind graph",),
     "strings": ("strings are",),
     "sequences, optionals": ("is not a dense tensor", "Sequence", "Optional"),
-    "operators of other domains": ("of another domain", "imports no opset"),
+    "operators of other domains": ("of another domain", "ml.", "preview."),
     "training": ("training mode",),
 }
 OTHER = "other operators and versions"

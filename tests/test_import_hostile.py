@@ -188,10 +188,15 @@ def test_header() -> None:
     made = relu()
     del made.opset_import[:]
     refused(made, "imports no opset")
-    for version in (9999, 0, -1, 5):
+    for version in (9999, 0, -1):
         made = relu()
         made.opset_import[0].version = version
         refused(made, "opset is not supported", str(version))
+    made = relu()
+    made.opset_import[0].version = 5  # Relu-1 had an attribute that Relu-6 has not
+    refused(made, "Relu-1 is not supported")
+    made = model([helper.make_node("ml.Binarizer", ["x"], ["y"])])
+    refused(made, "unknown operator")
     for ir in (0, 2, 99):
         made = relu()
         made.ir_version = ir

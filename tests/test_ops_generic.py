@@ -28,8 +28,6 @@ NOT_NODES = {"Constant", "Dropout"}
 # why the vectors of an op are not all run; anything else must pass
 REFUSED = {
     "ImageDecoder": "Pillow must be installed",
-    "STFT": "tells another size than it computes",
-    "MaxUnpool": "the rank of a result is not known",
     "Attention": "the rank of a result is not known",
 }
 
@@ -251,7 +249,6 @@ BAD_ATTRIBUTES: list[tuple[tuple[Any, ...], str]] = [
     (("LSTM", 14, 2, (("clip", 1.0), ("hidden_size", 2))), "ONNX's reference ignores clip"),
     (("GRU", 14, 2, (("activations", ("Relu", "Relu")),)), "computes with Sigmoid, Tanh only"),
     (("GridSample", 20, 1, (("mode", "cubic"), ("padding_mode", "border"))), "at the border"),
-    (("STFT", 17), "tells another size than it computes where onesided = 1"),
 ]
 
 

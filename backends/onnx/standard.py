@@ -9,6 +9,7 @@ import numpy as np
 
 from irconv.backends.onnx.records import Emitter, Site
 from irconv.errors import ExportError, printable
+from irconv.onnx_node import split_domain
 from irconv.onnx_reader.schema import Schema, attribute_default, known_operators, schema
 from irconv.op import Op
 from irconv.types import DTYPES
@@ -89,6 +90,9 @@ def dtype_number(name: str) -> int:
 def generic(out: Emitter, site: Site) -> tuple[str, ...]:
     """A generic op, where its version at this opset means what the graph's version means."""
     op: Any = site.op
+    domain, name = split_domain(op.op_type)
+    if domain:
+        raise ExportError(f"{name} of {domain} has no form in the standard domain")
     found = schema_at(op.op_type, out.opset)
     if not same_meaning(op.op_type, op.opset, out.opset):
         meant = schema(op.op_type, op.opset)

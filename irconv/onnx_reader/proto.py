@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from irconv.errors import GraphError, ModelError, printable
+from irconv.onnx_node import DOMAINS
 from irconv.onnx_reader.external import read_external
 from irconv.onnx_reader.records import (
     Budgets,
@@ -139,22 +140,26 @@ class _Reader:
             problems.add(
                 "model-local functions are not supported", got=name, hint="inline them first"
             )
-        self._opset()
+        for domain in ("", *DOMAINS.values()):
+            self._opset(domain)
+        if not self.record.opsets:
+            self.problems.add("the model imports no opset", expected="the standard domain")
 
-    def _opset(self) -> None:
-        standard = {v for d, v in self.opsets if d in {"", "ai.onnx"}}
+    def _opset(self, domain: str) -> None:
+        """Notes the version of a domain, if it is imported."""
         newest = int(self.onnx.defs.onnx_opset_version())
-        if len(standard) > 1:
-            self.problems.add("the standard operators are imported twice", got=sorted(standard))
-        elif not standard:
-            self.problems.add(
-                "the model imports no opset", expected=f"the standard domain, version 6 to {newest}"
-            )
-        else:
-            self.record.opset = standard.pop()
-            if not 6 <= self.record.opset <= newest:
+        versions = {v for d, v in self.opsets if d == domain or (d == "ai.onnx" and not domain)}
+        label = domain or "the standard operators"
+        if len(versions) > 1:
+            self.problems.add(f"{label} are imported twice", got=sorted(versions))
+        for version in versions:
+            self.record.opsets[domain] = version
+            if not 1 <= version <= newest:
                 self.problems.add(
-                    "the opset is not supported", expected=f"6 to {newest}", got=self.record.opset
+                    "the opset is not supported",
+                    where=domain or None,
+                    expected=f"1 to {newest}",
+                    got=version,
                 )
 
     # -- the graph -------------------------------------------------------------------------------
@@ -189,7 +194,7 @@ class _Reader:
         node = NodeRecord(
             index,
             _utf8(proto.op_type),
-            _utf8(proto.domain),
+            "" if proto.domain == "ai.onnx" else _utf8(proto.domain),
             _utf8(proto.name),
             tuple(map(_utf8, proto.input)),
             tuple(map(_utf8, proto.output)),

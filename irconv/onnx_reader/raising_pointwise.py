@@ -134,14 +134,16 @@ def dropout_7(site: Site) -> None:
 
 @rule("Dropout", 12, 13, 22)
 def dropout_12(site: Site) -> None:
-    """Does nothing, unless its third operand says that it trains."""
-    if site.operand(2) is not None:
-        training = site.constant(2)
-        if training is None or bool(np.any(training)):
-            raise ModelError(
-                "Dropout in training mode is not supported", hint="export for inference"
-            )
-    _inference_dropout(site)
+    """Does nothing, unless its third operand says that it trains; then it must tell its seed."""
+    training = site.constant(2)
+    if site.operand(2) is None or (training is not None and not np.any(training)):
+        _inference_dropout(site)
+    elif site.attribute_kept("seed") is None:
+        raise ModelError(
+            "Dropout in training mode without a seed is not supported", hint="export for inference"
+        )
+    else:
+        site.generic(site.record.attributes)
 
 
 def _inference_dropout(site: Site) -> None:

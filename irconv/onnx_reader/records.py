@@ -41,6 +41,7 @@ class Refused:
 class NodeRecord:
     """One node: names of operands and results (empty: absent), attributes as Python values.
 
+    `domain` is empty for the standard one, which may also be written ai.onnx.
     Attributes are int, float, str, a tuple of them, an array, or `Refused`.
     """
 
@@ -71,7 +72,7 @@ class ModelRecord:
     """A whole model without protobuf."""
 
     ir_version: int = 0
-    opset: int = 0
+    opsets: dict[str, int] = field(default_factory=dict)
     name: str = ""
     nodes: list[NodeRecord] = field(default_factory=list)
     inputs: list[ValueRecord] = field(default_factory=list)

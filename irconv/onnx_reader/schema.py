@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from irconv.errors import printable
+from irconv.onnx_node import DOMAINS, qualified, split_domain
 from irconv.onnx_reader.records import NodeRecord, Problems, Refused
 from irconv.registry import nearest
 
@@ -31,11 +33,12 @@ class Schema:
 
 @cache
 def schema(op_type: str, opset: int) -> Schema | None:
-    """The version of a standard operator that holds at `opset`, or None where there is none."""
+    """The version of an operator that holds at `opset` of its domain; None where there is none."""
     import onnx
 
+    domain, name = split_domain(op_type)
     try:
-        found = onnx.defs.get_schema(op_type, opset, "")
+        found = onnx.defs.get_schema(name, opset, domain)
     except onnx.defs.SchemaError:
         return None
     kinds = onnx.defs.OpSchema.FormalParameterOption
@@ -64,13 +67,15 @@ def known_operators() -> tuple[str, ...]:
     return tuple(sorted({s.name for s in onnx.defs.get_all_schemas() if s.domain == ""}))
 
 
-def check_node(node: NodeRecord, opset: int, problems: Problems) -> Schema | None:
+def check_node(node: NodeRecord, opsets: Mapping[str, int], problems: Problems) -> Schema | None:
     """The node's schema; what does not fit it is added to `problems`, and None returned.
+
+    `opsets`: the version of each domain that the model imports, the standard one as "".
 
     Absent results at the end of an operator that may leave them out are dropped.
     """
     before = len(problems.found)
-    if node.domain not in {"", "ai.onnx"}:
+    if node.domain and node.domain not in DOMAINS.values():
         problems.add(
             "an operator of another domain",
             where=node,
@@ -78,7 +83,15 @@ def check_node(node: NodeRecord, opset: int, problems: Problems) -> Schema | Non
             got=f"{printable(node.domain)}::{printable(node.op_type)}",
         )
         return None
-    found = schema(node.op_type, opset)
+    opset = opsets.get(node.domain)
+    if opset is None:
+        problems.add(
+            "the model imports no version of an operator's domain",
+            where=node,
+            got=node.domain or "the standard domain",
+        )
+        return None
+    found = schema(qualified(node.domain, node.op_type), opset) if "." not in node.op_type else None
     if found is None:
         problems.add(
             "unknown operator",

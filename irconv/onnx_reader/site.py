@@ -13,6 +13,7 @@ from irconv.attributes import make_op
 from irconv.dim import Dim
 from irconv.errors import ModelError
 from irconv.graph import Graph, Node, Value
+from irconv.onnx_node import qualified
 from irconv.onnx_reader.records import Budgets, NodeRecord
 from irconv.onnx_reader.tensor import ELEMENT_TYPES, element_type
 from irconv.onnx_reader.trusted import STANDS_FOR, TRUSTED
@@ -70,7 +71,7 @@ class Site:
 
     @property
     def op_type(self) -> str:
-        return self.record.op_type
+        return qualified(self.record.domain, self.record.op_type)
 
     @property
     def label(self) -> str:

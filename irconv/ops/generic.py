@@ -86,13 +86,14 @@ class Generic(Op):
         return tuple(within_budget(self, t) for t in found)
 
     def run(self, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
+        types = tuple(None if a is None else TensorType(a.dtype, a.shape) for a in arrays)
+        check_operands(self.op_type, dict(self.onnx_attributes), types, arrays)
         given = {f"x{i}": a for i, a in enumerate(arrays) if a is not None}
         signature = tuple(None if a is None else a.dtype for a in arrays)
         session = evaluator(
             self.op_type, self.opset, self.onnx_attributes, self.n_outputs, signature
         )
         results = [np.asarray(r) for r in session.run(None, given)]
-        types = tuple(None if a is None else TensorType(a.dtype, a.shape) for a in arrays)
         try:
             expected = _inferred(self, types, tuple(map(_content, arrays)))
         except GraphError:

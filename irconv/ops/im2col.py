@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from irconv.dim import known, product
+from irconv.dim import known, product, symbol
 from irconv.errors import GraphError
-from irconv.op import Op, present, tensor
-from irconv.types import Array, Type
+from irconv.op import UNKNOWN, Op, present, tensor
+from irconv.types import Array, TensorType, Type
 from irconv.window import Windowed
 
 
@@ -58,7 +58,7 @@ class Col2Im(Op):
     """The adjoint of the patch matrix: columns [N, C * prod(block), L] summed into an image [N, C,
     *image].
 
-    ONNX's Col2Im; `image_shape` and `block_shape` must be known.
+    ONNX's Col2Im.
     """
 
     operands: ClassVar[str] = "x, image_shape, block_shape"
@@ -82,7 +82,7 @@ class Col2Im(Op):
     ) -> tuple[Type, ...]:
         x, image, block = tensor(types, 0), constants[1], constants[2]
         if image is None or block is None:
-            raise GraphError("Col2Im: image_shape and block_shape must be constants")
+            return (self._unknown_image(types),)
         windows = product(self.window(block).out_sizes([int(s) for s in image]))
         taps = prod(map(int, block))
         if (
@@ -93,6 +93,14 @@ class Col2Im(Op):
         ):
             raise GraphError("Col2Im: wrong columns", expected=f"[N, C * {taps}, {windows}]", got=x)
         return (x.with_shape((x.shape[0], x.shape[1] // taps, *map(int, image))),)
+
+    def _unknown_image(self, types: Sequence[Type | None]) -> TensorType:
+        """Sizes that are told only when the operands are there."""
+        x, image = tensor(types, 0), tensor(types, 1)
+        axes = image.shape[0] if image.rank == 1 else None
+        if not isinstance(axes, int) or x.rank != 3:
+            raise GraphError("Col2Im: the number of axes is not known", got=image)
+        return x.with_shape((x.shape[0], symbol(UNKNOWN), *[symbol(UNKNOWN)] * axes))
 
     def run(self, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
         x, image, block = (present(arrays, i) for i in range(3))
