@@ -92,12 +92,21 @@ class Row:
         return Launch(step, self.sources, place, in_bytes)
 
 
-def convolve_row(layer: Layer, tiling: Tiling, operands: Operands, parts: int) -> Row:
-    """The row of `convolve.convolve`, to which other kernels add their own."""
+def convolve_row(
+    layer: Layer,
+    tiling: Tiling,
+    operands: Operands,
+    parts: int,
+    read: tuple[Array, int] | None = None,
+) -> Row:
+    """The row of `convolve.convolve`, to which other kernels add their own.
+
+    `read`: the segments of K and the length of one, where they are not those of the geometry.
+    """
     x, y, residual = operands.x, operands.y, operands.residual
     g = layer.geometry
     shaped = in_stored_order(operands.weights.reshape(g.weights_shape), x.storage)
-    table, run = segments(layer.x, g)
+    table, run = segments(layer.x, g) if read is None else read
     at_once = channels_at_once(layer.x, g.in_channels // g.group)
     sources: dict[int, Source] = {
         slot.X: x.source,

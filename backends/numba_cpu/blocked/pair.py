@@ -201,7 +201,7 @@ def _first(step: Any, image: Any, panel: Any, lines: Any, scratch: Any) -> None:
     inside = (max(lines[0], 0), min(lines[1], step[IN_H]))
     x = at(pointer(step[slot.X], scratch), image * step[slot.X_IMAGE])
     y = at(scratch, before - panel * step[slot.VECTORS] * step[slot.Y_PLANE])
-    convolve_panel(step, 0, (panel, 0), inside, x, y, pointer(0, scratch))
+    convolve_panel(step, 0, (panel, 0), inside, (x, 0), y, pointer(0, scratch))
 
 
 @cache

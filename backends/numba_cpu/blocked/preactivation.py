@@ -68,7 +68,7 @@ def convolve_mapped(step: Any, like: Any, part: Any, parts: Any) -> None:
         mapped = at(scratch, -start * step[slot.X_UNIT])
         more = int(last < step[slot.UNITS])
         for panel in range(step[slot.PANELS]):
-            convolve_panel(step, 0, (panel, more), (first, last), mapped, y, residual)
+            convolve_panel(step, 0, (panel, more), (first, last), (mapped, part), y, residual)
         item += last - first
 
 

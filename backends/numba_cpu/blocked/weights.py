@@ -72,13 +72,18 @@ def segments(x: Storage, geometry: ConvGeometry) -> tuple[Array, int]:
     The taps of one line of the kernel lie side by side. Blocks that fill no vector, as those of a
     picture, are read in such lines; others one by one, so that kernels of all sizes share tiles.
     """
+    joined = geometry.dilations[1] == 1 and x.block < lanes()
+    starts, run = block_starts(x, geometry)
+    (high, wide), (down, across) = geometry.kernel, geometry.dilations
+    taps = np.zeros(1, np.int64) if joined else np.arange(wide) * (across * x.block)
+    lines = np.arange(high, dtype=np.int64) * (down * x.line)
+    table = starts[:, None, None] + lines[:, None] + taps
+    return np.ascontiguousarray(table.reshape(-1)), wide * x.block if joined else run
+
+
+def block_starts(x: Storage, geometry: ConvGeometry) -> tuple[Array, int]:
+    """Where the channels of a pixel that are read at once begin, and how many these are."""
     channels = geometry.in_channels // geometry.group
     each = channels_at_once(x, channels)
     first = np.arange(-(-channels // each), dtype=np.int64) * each
-    blocks = first // x.block * x.plane + first % x.block
-    (high, wide), (down, across) = geometry.kernel, geometry.dilations
-    joined = across == 1 and x.block < lanes()
-    taps = np.zeros(1, np.int64) if joined else np.arange(wide) * (across * x.block)
-    lines = np.arange(high, dtype=np.int64) * (down * x.line)
-    table = blocks[:, None, None] + lines[:, None] + taps
-    return np.ascontiguousarray(table.reshape(-1)), wide * x.block if joined else each
+    return first // x.block * x.plane + first % x.block, each
