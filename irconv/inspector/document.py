@@ -9,8 +9,7 @@ from typing import Any
 
 import irconv
 from irconv.errors import printable
-from irconv.inspector.links import links
-from irconv.inspector.stages import ShownNode, ShownStage, shown_stage
+from irconv.inspector.stages import ShownNode, ShownStage
 from irconv.inspector.totals import Totals
 from irconv.inspector.trace import Trace, TracedPass
 from irconv.rewrite import Remark, Rewrite
@@ -24,13 +23,13 @@ def document(trace: Trace, command: str | None = None) -> dict[str, Any]:
 
     `command` is the command line that makes the report; by default one with MODEL as the model.
     """
-    shown = [shown_stage(trace.source)]
-    shown += [shown_stage(p.stage.after, "pass", p.name) for p in trace.passes]
-    joined = [links(p.stage.before, p.stage.after, p.stage.records) for p in trace.passes]
+    shown = trace.shown
     stages = [_source(shown[0], Totals.of(trace.source))]
     stages += [_pass(s, p) for s, p in zip(shown[1:], trace.passes, strict=True)]
-    for index, stage in enumerate(stages):
+    for index, (stage, since) in enumerate(zip(stages, _since(trace), strict=True)):
         stage["index"] = index
+        for node in stage["nodes"]:
+            node["since"] = since[node["id"]]
     return {
         "version": VERSION,
         "irconv": irconv.__version__,
@@ -39,10 +38,21 @@ def document(trace: Trace, command: str | None = None) -> dict[str, Any]:
         "pipeline": trace.pipeline,
         "command": command or f"irconv inspect MODEL -p {shlex.quote(trace.pipeline)}",
         "stages": stages,
-        "links": [[list(link) for link in pairs] for pairs in joined],
+        "links": [[list(link) for link in pairs] for pairs in trace.links],
         "kernels": {},
         "layers": {},
     }
+
+
+def _since(trace: Trace) -> list[dict[int, int]]:
+    """For each stage, by id: the stage in which the node took the form that it has."""
+    found = [dict.fromkeys(trace.shown[0].by_id, 0)]
+    for index in range(1, len(trace.shown)):
+        since = dict.fromkeys(trace.shown[index].by_id, index)
+        for old, new in trace.diff(index - 1, index).unchanged:
+            since[new] = found[-1][old]
+        found.append(since)
+    return found
 
 
 def versions() -> dict[str, str]:

@@ -52,6 +52,15 @@ class ShownParameter:
     line: int
     bytes: int
     free: int  # elements that training may change: 0 of a constant
+    value: Value | None = field(default=None, repr=False, compare=False)
+
+    def equals(self, other: ShownParameter) -> bool:
+        """Whether type and content are the same."""
+        a, b = self.value, other.value
+        if self.id == other.id or a is None or b is None:
+            return self.id == other.id
+        alike = (self.type, a.trainable) == (other.type, b.trainable)
+        return alike and same_content(a, b)
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,19 @@ def _parameter(value: Value, line: int) -> ShownParameter:
         line,
         known_bytes([value]),
         size,
+        value,
     )
+
+
+def same_content(a: Value, b: Value) -> bool:
+    """Whether two parameters of one type hold the same bytes."""
+    if a.array is None or b.array is None:
+        return a.digest == b.digest
+    if a.array is b.array:
+        return True
+    # most that differ do so at once, which spares reading the weights of a network
+    first, other = (array.reshape(-1)[:64].tobytes() for array in (a.array, b.array))
+    return first == other and a.digest == b.digest
 
 
 def scope_of(name: str) -> str:

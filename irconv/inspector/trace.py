@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from irconv.graph import Graph
+from irconv.inspector.diff import Diff, diff, joined_links
 from irconv.inspector.lines import shown_node
+from irconv.inspector.links import Link, links
 from irconv.inspector.numerics import Numerics, Watcher
 from irconv.inspector.samples import seeded_inputs
+from irconv.inspector.stages import ShownStage, shown_stage
 from irconv.inspector.totals import Totals
 from irconv.pipeline import Pipeline, Stage, lower, pipeline_text
 from irconv.types import Array
@@ -99,6 +103,27 @@ class Trace:
     def stages(self) -> tuple[Graph, ...]:
         """The source, then the graph after each pass."""
         return (self.source, *(p.stage.after for p in self.passes))
+
+    @cached_property
+    def shown(self) -> tuple[ShownStage, ...]:
+        """How each stage is shown, node by node."""
+        passes = (shown_stage(p.stage.after, "pass", p.name) for p in self.passes)
+        return (shown_stage(self.source), *passes)
+
+    @cached_property
+    def links(self) -> tuple[tuple[Link, ...], ...]:
+        """Which nodes became which, from each stage to the next."""
+        stages = (p.stage for p in self.passes)
+        return tuple(links(s.before, s.after, s.records) for s in stages)
+
+    def diff(self, first: int, last: int) -> Diff:
+        """What differs between two stages, by number; 0 is the source, -1 the last."""
+        count = len(self.shown)
+        a, b = (index + count if index < 0 else index for index in (first, last))
+        joined = joined_links(self.shown, self.links, min(a, b), max(a, b))
+        if a > b:
+            joined = tuple((new, old) for old, new in joined)
+        return diff(self.shown[a], self.shown[b], joined)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `json.dumps`: what the passes did, without weights."""
