@@ -19,6 +19,7 @@ from irconv.verify import verify
 
 if TYPE_CHECKING:
     from irconv import onnx_backend, views, zoo
+    from irconv.analysis.report import matrix_report
     from irconv.builder import Builder
     from irconv.export import export_onnx
     from irconv.inspector.trace import trace
@@ -36,6 +37,7 @@ __all__ = [
     "interpret",
     "load",
     "lower",
+    "matrix_report",
     "onnx_backend",
     "parse",
     "trace",
@@ -71,6 +73,7 @@ _LATER = {
     "Builder": "irconv.builder",
     "export_onnx": "irconv.export",
     "load": "irconv.onnx_import",
+    "matrix_report": "irconv.analysis.report",
     "onnx_backend": "irconv.onnx_backend",
     "trace": "irconv.inspector.trace",
     "views": "irconv.views",

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from irconv import __version__, code_cache, interrupts
-from irconv.commands import bench, console, demo, doctor, emit, export, opt, run
+from irconv.commands import bench, console, demo, doctor, emit, export, matrix, opt, run
 from irconv.commands import list as list_command
 from irconv.errors import IrconvError, UsageError, printable
 from irconv.registry import register_plugin
@@ -203,6 +203,7 @@ app.command("export")(export.export)
 app.command("emit")(emit.emit)
 app.command("bench")(bench.bench)
 app.command("list")(list_command.list_all)
+app.command("matrix")(matrix.matrix)
 app.command("doctor")(doctor.doctor)
 
 

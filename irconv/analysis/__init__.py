@@ -1,0 +1,1 @@
+"""What can be said about one layer: its matrix, counted and measured."""
