@@ -68,9 +68,9 @@ def _line(row: LayerSight) -> tuple[str, ...]:
     return name, row.op, times(row.shape), sees, jump, ", ".join(map(str, row.start))
 
 
-def times(numbers: Sequence[object]) -> str:
+def times(numbers: Sequence[object], sign: str = " x ") -> str:
     """`3 x 5`."""
-    return " x ".join(map(str, numbers))
+    return sign.join(map(str, numbers))
 
 
 def receptive_fields(graph: Graph, of: str | None = None) -> SightTable:
