@@ -7,8 +7,10 @@ what two forms of a network compute may be compared with `array_equal`.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ from irconv.ops.rearrange import ChannelShuffle, Concat, Gather
 from irconv.ops.shape import Flatten, Reshape, Shape, Squeeze, Transpose, Unsqueeze
 from irconv.ops.slices import Pad, Slice
 from irconv.pipeline import Pass, Stage, lower
+from irconv.rewrite import Rule
 from irconv.types import Array, TensorType
 
 # largest number of units: partial sums stay below 2^24
@@ -55,9 +58,13 @@ class Item:
 
 @dataclass
 class Network:
-    """A graph that grows by fragments, each drawn from what is there."""
+    """A graph that grows by fragments, each drawn from what is there.
 
-    draw: Callable[[st.SearchStrategy[Any]], Any]
+    `choose` draws one of a sequence: hypothesis, which makes a failing network small, or a
+    generator of random numbers, which is faster and makes larger ones.
+    """
+
+    choose: Callable[[Sequence[Any]], Any]
     graph: Graph
     images: list[Item] = field(default_factory=list)
     ends: list[Value] = field(default_factory=list)
@@ -65,7 +72,7 @@ class Network:
     # -- drawing ---------------------------------------------------------------------------------
 
     def pick(self, *choices: Any) -> Any:
-        return self.draw(st.sampled_from(choices))
+        return self.choose(choices)
 
     def image(self) -> Item:
         """One of the images, a late one more often."""
@@ -73,7 +80,7 @@ class Network:
 
     def integers(self, shape: Sequence[int], low: int, high: int) -> Array:
         """Random integers as float32; few bytes of the draw, whatever the shape."""
-        seed = self.draw(st.integers(0, 255))
+        seed = self.choose(range(256))
         return np.random.default_rng(seed).integers(low, high + 1, shape).astype(np.float32)
 
     def parameter(self, name: str, array: Any, trainable: bool = False) -> Value:
@@ -469,13 +476,12 @@ FRAGMENTS: tuple[Callable[[Network], object], ...] = (
 )
 
 
-@st.composite
-def wide_graphs(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Graph:
+def wide_graph(choose: Callable[[Sequence[Any]], Any]) -> Graph:
     """Convolutions of 3x3 over many channels, for passes that leave small ones alone.
 
     Weights are multiples of 225, so that their transforms by Winograd's G are whole numbers.
     """
-    net = Network(draw, Graph("wide"))
+    net = Network(choose, Graph("wide"))
     batch = net.pick("N", 1, BATCH, BATCH)
     shape = (net.pick(8, 16, 20), net.pick(6, 10, 13), net.pick(7, 12))
     x = net.graph.add_input("x", TensorType("f32", (batch, *shape)))
@@ -497,23 +503,38 @@ def wide_graphs(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Graph:
     return net.graph
 
 
+def random_graph(
+    choose: Callable[[Sequence[Any]], Any],
+    steps: int = 14,
+    fragments: tuple[Callable[[Network], object], ...] = FRAGMENTS,
+) -> Graph:
+    """A network of one to three spatial axes, of known or symbolic batch, with several outputs."""
+    net = Network(choose, Graph("random"))
+    spatial = tuple(net.pick(3, 4, 5) for _ in range(net.pick(1, 2, 2, 2, 3)))
+    batch = net.pick("N", BATCH)
+    x = net.graph.add_input("x", TensorType("f32", (batch, net.pick(1, 2, 4), *spatial)))
+    net.images.append(Item(x, 4.0, 1.0))
+    for _ in range(choose(range(steps // 3, steps + 1))):
+        net.pick(*fragments)(net)
+    outputs = net.ends[-2:] + [item.value for item in net.images[-net.pick(1, 1, 2) :]]
+    net.graph.set_outputs(dict.fromkeys(outputs))
+    return net.graph
+
+
 @st.composite
 def graphs(
     draw: Callable[[st.SearchStrategy[Any]], Any],
     steps: int = 14,
     fragments: tuple[Callable[[Network], object], ...] = FRAGMENTS,
 ) -> Graph:
-    """A network of one to three spatial axes, of known or symbolic batch, with several outputs."""
-    net = Network(draw, Graph("random"))
-    spatial = tuple(net.pick(3, 4, 5) for _ in range(net.pick(1, 2, 2, 2, 3)))
-    batch = net.pick("N", BATCH)
-    x = net.graph.add_input("x", TensorType("f32", (batch, net.pick(1, 2, 4), *spatial)))
-    net.images.append(Item(x, 4.0, 1.0))
-    for _ in range(draw(st.integers(steps // 3, steps))):
-        net.pick(*fragments)(net)
-    outputs = net.ends[-2:] + [item.value for item in net.images[-net.pick(1, 1, 2) :]]
-    net.graph.set_outputs(dict.fromkeys(outputs))
-    return net.graph
+    """`random_graph`, drawn by hypothesis."""
+    return random_graph(lambda choices: draw(st.sampled_from(choices)), steps, fragments)
+
+
+@st.composite
+def wide_graphs(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Graph:
+    """`wide_graph`, drawn by hypothesis."""
+    return wide_graph(lambda choices: draw(st.sampled_from(choices)))
 
 
 def integer_inputs(graph: Graph, seed: int = 0, batch: int = BATCH) -> dict[str, Array]:
@@ -532,3 +553,15 @@ def stage_of(graph: Graph, chosen: Pass | str) -> Stage:
     stages: list[Stage] = []
     lower(graph, [chosen], stages.append)
     return stages[0]
+
+
+def rules_of(cls: type[Pass]) -> set[str]:
+    """The names of the rules in a pass's module and in the siblings that it imports."""
+    module = sys.modules[cls.__module__]
+    siblings = [
+        m
+        for m in vars(module).values()
+        if isinstance(m, ModuleType) and m.__name__.startswith("irconv.passes.")
+    ]
+    found = [v for m in [module, *siblings] for v in vars(m).values()]
+    return {v.name for v in found if isinstance(v, Rule)}

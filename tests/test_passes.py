@@ -7,20 +7,19 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from irconv.graph import Graph
 from irconv.interpret import interpret
 from irconv.listing import write
 from irconv.ops.activation import Relu
 from irconv.ops.identity import Identity
-from irconv.pipeline import Pass, Stage, lower
+from irconv.pipeline import Stage, lower
 from irconv.registry import passes
-from irconv.rewrite import Rule
 from irconv.text import parse
 from irconv.types import TensorType
 from irconv.verify import verify
@@ -30,24 +29,13 @@ from tests.graphs import (
     graphs,
     integer_inputs,
     pool,
+    rules_of,
     stage_of,
     wide_graphs,
 )
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = 200
-
-
-def rules_of(cls: type[Pass]) -> set[str]:
-    """The names of the rules in a pass's module and in the siblings that it imports."""
-    module = sys.modules[cls.__module__]
-    siblings = [
-        m
-        for m in vars(module).values()
-        if isinstance(m, ModuleType) and m.__name__.startswith("irconv.passes.")
-    ]
-    found = [v for m in [module, *siblings] for v in vars(m).values()]
-    return {v.name for v in found if isinstance(v, Rule)}
 
 
 # -- laws ----------------------------------------------------------------------------------------
@@ -57,6 +45,7 @@ def rules_of(cls: type[Pass]) -> set[str]:
 NETWORKS = {
     "winograd": wide_graphs(),
     "hoist_pool": graphs(6, (averaged, activation, pool)),
+    "pack": st.one_of(graphs(), graphs().map(lambda graph: lower(graph, "conv_matrix"))),
 }
 # options under which a pass does what it else does only on blocks of channels
 OPTIONS = {"fuse_preactivation": {"everywhere": True}, "fuse_pairs": {"everywhere": True}}
