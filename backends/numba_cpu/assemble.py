@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from irconv.backend import Options
+from irconv.backends.numba_cpu import native
 from irconv.backends.numba_cpu.binders import BINDERS
 from irconv.backends.numba_cpu.binders.blocks import bind_in_blocks
 from irconv.backends.numba_cpu.binders.kind import shape_of
@@ -77,6 +78,7 @@ def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
         report=report,
         source=table.text(),
         step_nodes=tuple(table.nodes),
+        step_kernels=tuple(table.kernels),
     )
 
 
@@ -172,6 +174,7 @@ class _Table:
         self.patches: list[Patch] = []
         self.lines: list[str] = []
         self.nodes: list[str] = []  # of each step
+        self.kernels: list[tuple[native.Key, ...]] = []  # of each step
         self._numbers: dict[int, int] = {}
         self._given: list[Array] = []  # kept, so that no id is given twice
 
@@ -180,12 +183,15 @@ class _Table:
             call = self._call(node)
             self.starts.append(call)
             self.nodes.append(node.name)
+            self.kernels.append(())
             self.lines.append(_call_line(call))
         for launch in launches or []:
             self._launch(node, launch)
 
     def _launch(self, node: Node, launch: Launch) -> None:
-        row = launch.step.bind()
+        with native.asked_for() as asked:
+            row = launch.step.bind()
+        self.kernels.append(tuple(asked))
         sources = []
         for word, given in launch.sources.items():
             place = self._place(given)

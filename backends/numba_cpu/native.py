@@ -6,10 +6,11 @@ import ctypes
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -25,9 +26,14 @@ from irconv import code_cache
 from irconv.backends.numba_cpu import machine
 from irconv.backends.numba_cpu.atomics import C_FUNCTIONS
 
+# of a compiled function: its name, and the types of its arguments
+Key: TypeAlias = "tuple[str, str]"
+
 _lock = threading.RLock()
 _engines: list[Any] = []
-_addresses: dict[tuple[str, str], int] = {}
+_functions: dict[Key, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
+_asked = threading.local()
+_addresses: dict[Key, int] = {}
 # What LLVM may call of its own accord, and the C library's part in float64 activations.
 _C_FUNCTIONS = C_FUNCTIONS | frozenset(
     ("memset", "memcpy", "memmove", "exp", "expm1", "log1p", "tanh", "clock_gettime")
@@ -80,18 +86,44 @@ def compiled(function: Callable[..., Any], arguments: tuple[Any, ...]) -> int:
     """The C address of `function` for Numba argument types; it returns nothing."""
     name = f"{function.__module__}.{function.__qualname__}"
     key = (name, str(arguments))
+    getattr(_asked, "keys", {})[key] = None
     with _lock:
+        _functions.setdefault(key, (function, arguments))
         if key not in _addresses:
             _addresses[key] = _load(key) or _compile(function, arguments, key)
         return _addresses[key]
 
 
-def _file_name(key: tuple[str, str]) -> str:
+@contextmanager
+def asked_for() -> Iterator[dict[Key, None]]:
+    """The keys of the functions that this thread asks for meanwhile."""
+    keys: dict[Key, None] = {}
+    outer = getattr(_asked, "keys", {})
+    _asked.keys = keys
+    try:
+        yield keys
+    finally:
+        _asked.keys = outer
+
+
+def function_of(key: Key) -> Callable[..., Any]:
+    """The Python function behind a key."""
+    return _functions[key][0]
+
+
+def texts(key: Key) -> tuple[str, str]:
+    """The LLVM IR, optimised, and the assembly of a function; it is compiled anew for this."""
+    with _lock, global_compiler_lock:
+        library, _ = _entry(_native(*_functions[key]))
+        return str(library.get_llvm_str()), str(library.get_asm_str())
+
+
+def _file_name(key: Key) -> str:
     digest = hashlib.sha256("\0".join((*key, version())).encode()).hexdigest()
     return f"{key[0].rpartition('.')[2]}-{digest[:32]}"
 
 
-def _load(key: tuple[str, str]) -> int | None:
+def _load(key: Key) -> int | None:
     found = code_cache.load(_file_name(key))
     if found is None:
         return None
@@ -132,7 +164,7 @@ def _engine() -> Any:
     return engine
 
 
-def _compile(function: Callable[..., Any], arguments: Any, key: tuple[str, str]) -> int:
+def _compile(function: Callable[..., Any], arguments: Any, key: Key) -> int:
     with global_compiler_lock:
         library, symbol = _entry(_native(function, arguments))
     _engines.append(library)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from irconv.backends.numba_cpu import kernels, native
 from irconv.backends.numba_cpu.calls import Buffers, Call, Place, Slot
 from irconv.backends.numba_cpu.driver import run_steps
 from irconv.backends.numba_cpu.packing import aligned
 from irconv.backends.numba_cpu.profile import profile_steps
 from irconv.errors import InputError
+from irconv.kernels import KernelText, ProgramStep
 from irconv.profiling import StepTime
 from irconv.report import Report
 from irconv.types import Array
@@ -50,7 +52,7 @@ class CpuProgram:
 
     It holds nothing of the graph: constants are kept as the kernels read them. `copies` are the
     outputs whose bytes another value owns: an input, a parameter, an earlier output, a host array.
-    `step_nodes` names the node of each step.
+    `step_nodes` names the node of each step, `step_kernels` the functions that it runs.
     """
 
     outputs: tuple[Slot, ...]
@@ -64,6 +66,7 @@ class CpuProgram:
     report: Report
     source: str
     step_nodes: tuple[str, ...] = ()
+    step_kernels: tuple[tuple[native.Key, ...], ...] = ()
     _frames: list[Frame] = field(default_factory=list)
 
     def __call__(self, arrays: Sequence[Array]) -> list[Array]:
@@ -114,6 +117,22 @@ class CpuProgram:
     def profile(self, arrays: Sequence[Array], runs: int = 20) -> list[StepTime]:
         """The median time of each step on these (checked) arrays, in the order of the steps."""
         return profile_steps(self, arrays, runs)
+
+    def steps(self) -> tuple[ProgramStep, ...]:
+        """The steps in their order, with their lines of the source and their kernels."""
+        lines = self.source.split("\n")
+        return tuple(
+            ProgramStep(node, lines[i], tuple(map(kernels.key_text, self.step_kernels[i])))
+            for i, node in enumerate(self.step_nodes)
+        )
+
+    def kernel(self, key: str) -> KernelText:
+        """A kernel, or a function that one calls, by its key."""
+        return kernels.kernel_text(key)
+
+    def machine_code(self, key: str) -> tuple[str, str] | None:
+        """LLVM IR and assembly of a kernel, compiled anew; None of a function that one calls."""
+        return kernels.machine_code(key)
 
     def _patch(self, frame: Frame, arrays: Sequence[Array], results: Sequence[Array]) -> None:
         bases = {"input": arrays, "output": results}

@@ -50,6 +50,7 @@ def at_least_one_image(graph: OnnxGraph, out: Emitter, batch: str) -> OnnxGraph:
             [renamed.get(o, o) for o in node.outputs],
             node.attributes,
             node.domain,
+            node.origin,
         )
         for node in graph.nodes
     ]

@@ -17,9 +17,11 @@ from irconv.backends.onnx.emit import emit
 from irconv.backends.onnx.pieces import Alive, Piece, SessionPiece, pieces_of
 from irconv.backends.onnx.proto import model_of
 from irconv.backends.onnx.saving import save
+from irconv.backends.onnx.shown import export_text
 from irconv.backends.onnx.standard import OPSETS
 from irconv.errors import ExportError, printable
 from irconv.export import DEFAULT_OPSET, Exported
+from irconv.exported import ExportText
 from irconv.graph import Graph
 from irconv.interpret import content
 from irconv.listing import node_line
@@ -89,6 +91,10 @@ class Onnx:
             self.name, pipeline, options.precision, options.threads, (), nodes, memory, 0.0
         )
         return OnnxProgram(graph, pieces, report)
+
+    def export_text(self, graph: Graph, opset: int, optimised: bool) -> ExportText:
+        """The ONNX graph of `graph`; with `optimised`, also the one that onnxruntime runs."""
+        return export_text(graph, opset, optimised)
 
     def export(
         self,

@@ -33,13 +33,17 @@ class Reference:
 
 @dataclass(slots=True)
 class OnnxNode:
-    """One node; `attributes` are int, float, str, tuples of them, arrays, References."""
+    """One node; `attributes` are int, float, str, tuples of them, arrays, References.
+
+    `origin` names the node of our graph (or its input, output) that it is written for.
+    """
 
     op_type: str
     inputs: list[str]
     outputs: list[str]
     attributes: dict[str, Any]
     domain: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +207,7 @@ class Emitter:
             refs.pop()
         stem = f"{self.stem}/{hint or op_type}"
         outputs = [self.names.fresh(stem) for _ in range(n_results)]
-        node = OnnxNode(op_type, refs, outputs, dict(attributes), domain)
+        node = OnnxNode(op_type, refs, outputs, dict(attributes), domain, self.stem)
         self.nodes.append(node)
         self._made.update(dict.fromkeys(outputs, node))
         return tuple(outputs)
@@ -212,7 +216,7 @@ class Emitter:
         """Gives the result `name` the name `wanted`, by Identity where it has one."""
         node = self._made.pop(name, None)
         if node is None:
-            node = OnnxNode("Identity", [name], [name], {})
+            node = OnnxNode("Identity", [name], [name], {}, origin=self.stem)
             self.nodes.append(node)
         else:
             self._rename_uses(node, name, wanted)
