@@ -169,6 +169,18 @@ class MatrixType:
         return self.geometry.in_channels if self.transposed else self.geometry.out_channels
 
     @property
+    def image(self) -> tuple[int, ...]:
+        """Channels and sizes of the image whose elements are the columns."""
+        g = self.geometry
+        return (g.out_channels, *g.out) if self.transposed else (g.in_channels, *g.image)
+
+    @property
+    def result_image(self) -> tuple[int, ...]:
+        """Channels and sizes of the image whose elements are the rows."""
+        g = self.geometry
+        return (g.in_channels, *g.image) if self.transposed else (g.out_channels, *g.out)
+
+    @property
     def index_rows(self) -> int:
         """Rows of the index: result pixels in the tap form, result elements in the literal form."""
         return self.rows // self.channels if self.form == "tap" else self.rows

@@ -22,7 +22,9 @@ from irconv.ops.fused import POOLS, Clamp, FusedConv
 from irconv.ops.norm import LRN, BatchNormalization
 from irconv.ops.pool import AveragePool, MaxPool
 from irconv.ops.rearrange import ChannelShuffle, Concat
+from irconv.ops.sparse import SparseMatMul
 from irconv.ops.winograd import WinogradConv
+from irconv.passes.matrix_images import image_place, is_on_images, matrix_refusal, window_of
 from irconv.types import TensorType
 
 # a value and the size of its blocks: a plain value may be packed in two ways
@@ -61,7 +63,7 @@ FOLLOWERS: tuple[type[Op], ...] = (
 
 def is_block_op(node: Node) -> bool:
     """Whether the op has kernels on blocks of channels."""
-    return isinstance(node.op, CONVOLUTIONS) or type(node.op) in FOLLOWERS
+    return isinstance(node.op, CONVOLUTIONS) or type(node.op) in FOLLOWERS or is_on_images(node)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def choose_layouts(graph: Graph, block: int) -> Choice:
     halos: defaultdict[Key, list[tuple[int, ...]]] = defaultdict(list)
     same: nx.utils.UnionFind[Key] = nx.utils.UnionFind()
     for node in graph:
-        if not _joins(node, inside):
+        if not _joins(node, inside, block):
             continue
         inside.add(node.result)
         result = (node.name, block)
@@ -100,23 +102,21 @@ def choose_layouts(graph: Graph, block: int) -> Choice:
     return Choice(frozenset(value.name for value in inside), layouts)
 
 
-def _joins(node: Node, inside: set[Value]) -> bool:
-    if not is_block_op(node) or refusal(node) is not None:
+def _joins(node: Node, inside: set[Value], block: int) -> bool:
+    if not is_block_op(node) or refusal(node, block) is not None:
         return False
     return _is_dense(node) or any(v in inside for v in node.operands)
 
 
 def _is_dense(node: Node) -> bool:
     """Whether it is a convolution with so much work that its operand is worth packing."""
-    weights = node.operand(1)
-    if not isinstance(node.op, CONVOLUTIONS) or weights is None:
-        return False
-    return node.op.group == 1 or weights.shape[1] != 1
+    geometry = window_of(node)
+    return geometry is not None and (geometry.group == 1 or geometry.in_channels != geometry.group)
 
 
 def _read(node: Node) -> Iterator[tuple[int, Value]]:
     for index, value in enumerate(node.operands):
-        if value is not None and not value.is_parameter:
+        if value is not None and not value.is_parameter and isinstance(value.type, TensorType):
             yield index, value
 
 
@@ -125,7 +125,8 @@ def _block_of(node: Node, index: int, inside: set[Value], block: int) -> int:
     value = node.operands[index]
     assert value is not None
     channels = known(value.shape[1])
-    stem = isinstance(node.op, CONVOLUTIONS) and index == 0 and node.op.group == 1
+    geometry = window_of(node) if index == image_place(node) else None
+    stem = geometry is not None and geometry.group == 1
     return channels if stem and value not in inside and channels < block else block
 
 
@@ -136,21 +137,20 @@ def block_of(node: Node, index: int, block: int) -> int:
 
 def _zeros_around(node: Node, index: int, value: Value) -> tuple[int, ...]:
     """How far the windows of `node` reach out of the image, at begins and ends."""
-    op = node.op
     rank = value.tensor_type.rank - 2
-    if not isinstance(op, CONVOLUTIONS) or index != 0:
+    g = window_of(node) if index == image_place(node) else None
+    if g is None:
         return (0,) * (2 * rank)
-    image = [known(n) for n in value.shape[2:]]
-    begins = op.pads[:rank]
+    begins = g.pads[:rank]
     ends = []
-    for axis, out in enumerate(map(known, op.out_sizes(image))):
-        span = (op.kernel_shape[axis] - 1) * op.dilations[axis] + 1
-        last = (out - 1) * op.strides[axis] - begins[axis] + span
-        ends.append(max(last - image[axis], 0))
+    for axis, out in enumerate(g.out):
+        span = (g.kernel[axis] - 1) * g.dilations[axis] + 1
+        last = (out - 1) * g.strides[axis] - begins[axis] + span
+        ends.append(max(last - g.image[axis], 0))
     return (*begins, *ends)
 
 
-def refusal(node: Node) -> str | None:
+def refusal(node: Node, block: int) -> str | None:
     """Why no kernel runs this node on blocks of channels, None where one does."""
     if len(node.results) != 1:
         return "it has more than one result"
@@ -164,6 +164,8 @@ def refusal(node: Node) -> str | None:
             return "its sizes are not known"
     if isinstance(node.op, CONVOLUTIONS):
         return _convolution_refusal(node)
+    if isinstance(node.op, SparseMatMul):
+        return matrix_refusal(node, block) or _activation_refusal(node.op.activation)
     if isinstance(node.op, Concat):
         return _concat_refusal(node)
     if isinstance(node.op, Add | Sum | Mul | BatchNormalization):
@@ -195,9 +197,9 @@ def _convolution_refusal(node: Node) -> str | None:
     assert isinstance(op, Conv | FusedConv)
     if any(v is not None and not v.is_parameter for v in node.operands[1:3]):
         return "its weights are not constant"
-    activation = op.activation if isinstance(op, FusedConv) else None
-    if activation is not None and not isinstance(activation, ACTIVATIONS):
-        return f"no kernel on blocks ends with {activation.name}"
+    reason = _activation_refusal(op.activation if isinstance(op, FusedConv) else None)
+    if reason is not None:
+        return reason
     weights = node.operand(1)
     assert weights is not None
     rows, depth = (known(d) for d in weights.shape[:2])
@@ -208,6 +210,12 @@ def _convolution_refusal(node: Node) -> str | None:
     if rows // op.group < LEAST_ROWS:
         return f"its groups of {rows // op.group} output channels leave most of a block empty"
     return None
+
+
+def _activation_refusal(activation: Op | None) -> str | None:
+    if activation is None or isinstance(activation, ACTIVATIONS):
+        return None
+    return f"no kernel on blocks ends with {activation.name}"
 
 
 def _concat_refusal(node: Node) -> str | None:

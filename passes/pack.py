@@ -11,8 +11,10 @@ from irconv.ops.fused import FusedConv
 from irconv.ops.layout import Pack as PackOp
 from irconv.ops.layout import Unpack
 from irconv.passes.layouts import Choice, block_of, choose_layouts, is_block_op, makes_pool, refusal
+from irconv.passes.matrix_images import between_products, product_on_images
 from irconv.pipeline import Pass
 from irconv.rewrite import Rewriter, rule
+from irconv.types import MatrixType
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Pack(Pass):
 
     Convolutions begin such a region, and pools, sums, activations and concatenations continue it.
     The zeros stand for the padding of every convolution that reads the value, so that its kernel
-    has no edges. `block` is the number of channels of one vector of the target.
+    has no edges. A product with the matrix of a convolution, in its tap form, counts as one, and is
+    made a product with images first. `block` is the number of channels of one vector of the target.
     """
 
     exact: ClassVar[bool] = True
@@ -30,14 +33,22 @@ class Pack(Pass):
     block: int = 16
 
     def run(self, graph: Graph, rewriter: Rewriter) -> None:
-        choice = choose_layouts(graph, self.block)
         names: dict[Value, str] = {}
+        products = product_on_images.with_options(block=self.block, names=names)
+        rewriter.apply([products, between_products.with_options(names=names)])
+        _rename(graph, names)
+        choice = choose_layouts(graph, self.block)
+        names.clear()
         packed: dict[tuple[str, int], Value] = {}
         options = {"block": self.block, "choice": choice, "names": names, "packed": packed}
         rewriter.apply([into_blocks.with_options(**options)])
-        for value, name in names.items():
-            if name not in graph and value.name in graph:
-                graph.rename(value, name)
+        _rename(graph, names)
+
+
+def _rename(graph: Graph, names: dict[Value, str]) -> None:
+    for value, name in names.items():
+        if name not in graph and value.name in graph:
+            graph.rename(value, name)
 
 
 @rule()
@@ -52,7 +63,7 @@ def into_blocks(
     """op(x) => Unpack(op(Pack(x)))."""
     if any(_is_laid_out(v) for v in (*node.operands, *node.results)) or not is_block_op(node):
         return None
-    reason = refusal(node)
+    reason = refusal(node, block)
     if reason is not None:
         return rewriter.declined(node, reason)
     if node.name not in choice.nodes:
@@ -93,7 +104,7 @@ def _in_blocks(
 ) -> Value | None:
     """An operand in blocks; a parameter stays as it is."""
     value = node.operands[index]
-    if value is None or value.is_parameter:
+    if value is None or value.is_parameter or isinstance(value.type, MatrixType):
         return value
     if value.producer is not None and isinstance(value.producer.op, Unpack):
         return value.producer.operand(0)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
+import irconv as ic
 from irconv.backends.numba_cpu.binders.matrix import tap_table
 from irconv.backends.numba_cpu.blocked.convolve_row import Operands
 from irconv.backends.numba_cpu.blocked.layer import Layer, of_two_axes
@@ -15,8 +18,11 @@ from irconv.backends.numba_cpu.blocked.taps import tap_convolution
 from irconv.backends.numba_cpu.blocked.tile import lanes
 from irconv.backends.numba_cpu.launch import Launch
 from irconv.backends.numba_cpu.step import Epilogue
+from irconv.errors import GraphError
 from irconv.matrix import SharedMatrix
-from irconv.types import Array
+from irconv.ops.activation import Relu
+from irconv.ops.sparse import ConvMatrix, SparseMatMul
+from irconv.types import Array, TensorType
 from tests.blocked_cases import Laid, operand, result, run
 from tests.test_blocked_convolution import CASES as DIRECT
 from tests.test_blocked_convolution import RELU, Case, integers
@@ -122,3 +128,85 @@ def test_groups_that_are_no_blocks_have_no_kernel() -> None:
     x = operand(integers((1, 2 * (L // 2), 4, 4), 0), L, (0, 0, 0, 0))
     y = result((1, 2 * L, 4, 4), L, (0, 0, 0, 0))
     assert launches_of(case, matrix_of(case), x, y, None, None) is None
+
+
+# -- whole networks ------------------------------------------------------------------------------
+
+
+def network() -> ic.Graph:
+    """A stem, a residual, two branches, a pool, groups that no kernel takes; whole numbers."""
+    b = ic.Builder("net")
+    x = b.input("x", (2, 3, 20, 18))
+    stem = b.relu(b.conv(x, 2 * L, kernel=3, strides=2, pads="same"))
+    inner = b.relu(b.add(b.conv(stem, 2 * L, kernel=3, pads="same"), stem))
+    both = b.concat([b.conv(inner, L, kernel=1), b.conv(inner, L + 4, kernel=3, pads="same")])
+    pooled = b.max_pool(both, kernel=2)
+    b.output(b.conv(pooled, 2 * L + 4, kernel=3, pads="same", group=2 * L + 4))
+    graph = b.build()
+    rng = np.random.default_rng(0)
+    for value in graph.parameters.values():
+        value.array = rng.integers(-1, 2, value.shape).astype(np.float32)
+    return graph
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_lowered_network_runs_on_blocks_by_default(threads: int) -> None:
+    lowered = ic.lower(network(), "fold,fuse,conv_matrix")
+    exe = ic.compile(lowered, threads=threads)
+    kernels = [n.kernel for n in exe.report.nodes if n.op == "SparseMatMul"]
+    assert [k.split("+")[-1] for k in kernels] == ["tap_blocks"] * 4 + ["tap_product"]
+    x = integers((2, 3, 20, 18), 6)
+    (expected,) = ic.interpret(lowered, {"x": x}).values()
+    np.testing.assert_array_equal(exe(x)[0], expected)
+    listing = str(ic.lower(lowered, f"canonicalize,pack{{block={L}}}"))
+    assert f"f32[2, {2 * L}, 10, 9]{{block = {L}, halo = [1, 1, 1, 1]}}" in listing
+    assert [listing.count(f" = {name}(") for name in ("Pack", "Unpack", "Reshape")] == [1, 1, 2]
+
+
+def test_a_lowered_network_in_blocks_is_exported() -> None:
+    packed = ic.lower(network(), f"fold,fuse,conv_matrix,canonicalize,pack{{block={L}}}")
+    x = integers((2, 3, 20, 18), 7)
+    (expected,) = ic.interpret(packed, {"x": x}).values()
+    np.testing.assert_array_equal(by_onnxruntime(packed, {"x": x}), expected)
+
+
+def by_onnxruntime(graph: ic.Graph, inputs: dict[str, Array]) -> Array:
+    with TemporaryDirectory() as folder:
+        ic.export_onnx(graph, f"{folder}/m.onnx")
+        session = ort.InferenceSession(f"{folder}/m.onnx", providers=["CPUExecutionProvider"])
+    found: Array = session.run(None, inputs)[0]
+    return found
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("form", ["tap", "literal"])
+def test_products_with_images_that_lie_row_by_row(form: str, transposed: bool) -> None:
+    g = Case(4, 6, (5, 7), (3, 2), (2, 1), (1, 0, 1, 1)).geometry
+    graph = ic.Graph("images")
+    matrix = SharedMatrix.of(g, integers(g.weights_shape, 8), transposed, form)
+    arrays = {"w": matrix.weights, "i": matrix.indptr, "c": matrix.columns, "e": matrix.entries}
+    parts = [graph.add_parameter(name, array) for name, array in arrays.items()]
+    op = ConvMatrix(g.kernel, g.strides, g.pads, g.dilations, g.image, 1, transposed, form)
+    inputs = {
+        "x": integers((2, *matrix.type.image), 9),
+        "r": integers((2, *matrix.type.result_image), 10),
+    }
+    x, r = (graph.add_input(n, TensorType("f32", a.shape)) for n, a in inputs.items())
+    b = graph.add_parameter("b", integers((matrix.type.channels,), 11))
+    product = [graph.add_node(op, parts).result, x, b, r]
+    graph.set_outputs([graph.add_node(SparseMatMul(Relu()), product).result])
+    (expected,) = ic.interpret(graph, inputs).values()
+    flat = matrix.matmul(inputs["x"].reshape(2, -1)).reshape(expected.shape)
+    flat = flat + integers((matrix.type.channels,), 11)[:, None, None] + inputs["r"]
+    np.testing.assert_array_equal(expected, np.maximum(flat, 0))
+    for pipeline in ("", None):
+        found = ic.compile(graph, pipeline=pipeline).run(inputs)
+        np.testing.assert_array_equal(next(iter(found.values())), expected)
+    np.testing.assert_array_equal(by_onnxruntime(graph, inputs), expected)
+
+
+def test_images_of_another_shape_are_refused() -> None:
+    g = Case(4, 6, (5, 7)).geometry
+    kind = SharedMatrix.of(g, integers(g.weights_shape, 8)).type
+    with pytest.raises(GraphError, match=r"expected \[N, 140\] or \[N, 4, 5, 7\]"):
+        SparseMatMul().infer([kind, TensorType("f32", (1, 4, 7, 5)), None, None], [None] * 4)

@@ -64,7 +64,12 @@ def sparse_matmul(out: Emitter, site: Site, write: Write) -> tuple[str, ...]:
     assert isinstance(op, SparseMatMul)
     matrix = _Matrix.of(site.operand(0))
     product = _literal if matrix.kind.form == "literal" else _taps
-    y = product(out, matrix, site.operand(1), site.operand(2))
+    x, of_images = site.operand(1), site.type(1).rank > 2
+    if of_images:
+        x = out.reshape(x, (0, matrix.kind.columns), "vectors")
+    y = product(out, matrix, x, site.operand(2))
+    if of_images:
+        y = out.reshape(y, (0, *matrix.kind.result_image), "images")
     return (epilogue(out, y, site.result(), site.operand(3), op.activation, write),)
 
 

@@ -115,6 +115,9 @@ class ConvMatrix(Windowed):
 class SparseMatMul(Op):
     """activation(m x + b + r) for each vector: x [N, columns] -> [N, rows]; b has one number per
     channel.
+
+    x may be the images whose elements are the columns: [N, channels, *spatial]; then so are y and
+    r, of the rows.
     """
 
     operands: ClassVar[str] = "m, x, b?, r?"
@@ -128,10 +131,15 @@ class SparseMatMul(Op):
     ) -> tuple[Type, ...]:
         same_dtype(self, types)
         m, x = matrix(types, 0), tensor(types, 1)
-        if x.rank != 2 or x.shape[1] != m.columns:
-            raise GraphError("SparseMatMul: wrong vectors", expected=f"[N, {m.columns}]", got=x)
+        if x.shape[1:] not in ((m.columns,), m.image):
+            images = ", ".join(map(str, m.image))
+            raise GraphError(
+                "SparseMatMul: wrong vectors",
+                expected=f"[N, {m.columns}] or [N, {images}]",
+                got=x,
+            )
         check_bias(self, optional(types, 2), m.channels)
-        y = x.with_shape((x.shape[0], m.rows))
+        y = x.with_shape((x.shape[0], *((m.rows,) if x.rank == 2 else m.result_image)))
         residual = optional(types, 3)
         if residual is not None and residual != y:
             raise GraphError("SparseMatMul: wrong residual", expected=y, got=residual)
@@ -139,11 +147,13 @@ class SparseMatMul(Op):
 
     def run(self, arrays: Sequence[Any | None]) -> tuple[Array, ...]:
         m, x, b = present(arrays, 0), present(arrays, 1), optional(arrays, 2)
-        y = m.matmul(x)
+        y = m.matmul(x.reshape(len(x), m.shape[1]))
         if b is not None:
             channels = m.type.channels
             image = y.reshape(len(x), channels, m.shape[0] // channels)
             y = (image + b[:, None]).reshape(y.shape)
+        if x.ndim > 2:
+            y = y.reshape(len(x), *m.type.result_image)
         return (epilogue(y, optional(arrays, 3), self.activation),)
 
     def macs(self, types: Sequence[Type | None], results: Sequence[Type]) -> Dim:

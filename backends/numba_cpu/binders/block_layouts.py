@@ -19,16 +19,22 @@ from irconv.ops.norm import BatchNormalization
 from irconv.ops.pair import ConvPair
 from irconv.ops.preact import PreactConv
 from irconv.ops.rearrange import Concat
+from irconv.ops.sparse import SparseMatMul
+from irconv.types import TensorType
 
 # their own kernels tell which sizes of blocks they take
-_CHECKED = (Pack, Unpack, Conv, FusedConv, PreactConv, ConvPair)
+_CHECKED = (Pack, Unpack, Conv, FusedConv, PreactConv, ConvPair, SparseMatMul)
 
 
 def fault_in_blocks(node: Node) -> str | None:
     """Why no kernel on blocks may run this node, None where nothing speaks against it."""
     if len(node.results) != 1:
         return "it has more than one result"
-    images = [v for v in node.operands if v is not None and not v.is_parameter]
+    images = [
+        v
+        for v in node.operands
+        if v is not None and not v.is_parameter and isinstance(v.type, TensorType)
+    ]
     if any(layout_of(v) is not None for v in node.operands if v is not None and v.is_parameter):
         return "a parameter lies row by row, whatever its type says"
     plain = images if isinstance(node.op, Pack) else []

@@ -12,16 +12,20 @@ from irconv.backends.numba_cpu.binders.block_layouts import fault_in_blocks
 from irconv.backends.numba_cpu.binders.convolution import pool_window
 from irconv.backends.numba_cpu.binders.epilogue import epilogue
 from irconv.backends.numba_cpu.binders.kind import operand, shape_of, source
+from irconv.backends.numba_cpu.binders.matrix import constant_matrix, tap_table
 from irconv.backends.numba_cpu.binders.pairs import bind_pair
 from irconv.backends.numba_cpu.blocked.convolution import convolution
+from irconv.backends.numba_cpu.blocked.convolve_row import Operands
 from irconv.backends.numba_cpu.blocked.copy import copy, copy_channels
 from irconv.backends.numba_cpu.blocked.halo import clear_halo
 from irconv.backends.numba_cpu.blocked.launches import Blocked
+from irconv.backends.numba_cpu.blocked.layer import Layer, of_two_axes
 from irconv.backends.numba_cpu.blocked.lrn import lrn
 from irconv.backends.numba_cpu.blocked.pack import pack, unpack
 from irconv.backends.numba_cpu.blocked.pointwise import activate, binary, per_channel, scale_shift
 from irconv.backends.numba_cpu.blocked.pool import pool
 from irconv.backends.numba_cpu.blocked.preactivation import Preactivation
+from irconv.backends.numba_cpu.blocked.taps import tap_convolution
 from irconv.backends.numba_cpu.blocked.winograd import winograd
 from irconv.backends.numba_cpu.launch import Launch
 from irconv.backends.numba_cpu.storages import Storages
@@ -38,6 +42,7 @@ from irconv.ops.norm import LRN, BatchNormalization
 from irconv.ops.pair import ConvPair
 from irconv.ops.preact import PreactConv, ScaleShift
 from irconv.ops.rearrange import ChannelShuffle, Concat
+from irconv.ops.sparse import SparseMatMul
 from irconv.ops.winograd import WinogradConv
 from irconv.types import Array
 
@@ -92,6 +97,33 @@ def bind_convolution(node: Node, threads: int, storages: Storages) -> list[Launc
         threads,
         pool=pool_window(pool_op, geometry.out) if pool_op is not None else None,
     )
+
+
+def bind_matrix(node: Node, threads: int, storages: Storages) -> list[Launch] | None:
+    """SparseMatMul with the tap form of a matrix of constant weights and index."""
+    op = node.op
+    assert isinstance(op, SparseMatMul)
+    matrix, ending = constant_matrix(operand(node, 0)), epilogue(op.activation)
+    x, bias, residual = operand(node, 1), node.operand(2), node.operand(3)
+    if matrix is None or ending is None or (bias is not None and bias.array is None):
+        return None
+    if matrix.type.form != "tap" or matrix.type.transposed:
+        return None
+    table = tap_table(matrix)
+    if table is None or x.is_parameter or (residual is not None and residual.is_parameter):
+        return None
+    y = storages.blocked(node.result)
+    added = storages.blocked(residual) if residual is not None else None
+    layer = Layer(
+        of_two_axes(matrix.type.geometry),
+        storages.held[x],
+        y.storage,
+        added.storage if added is not None else None,
+        ending,
+    )
+    given = bias.array if bias is not None else None
+    operands = Operands(storages.blocked(x), y, matrix.weights, given, added)
+    return tap_convolution(layer, operands, table, threads)
 
 
 def bind_preact(node: Node, threads: int, storages: Storages) -> list[Launch] | None:
@@ -252,6 +284,7 @@ BINDERS: dict[type[Op], BlockBinder] = {
     FusedConv: bind_convolution,
     PreactConv: bind_preact,
     WinogradConv: bind_winograd,
+    SparseMatMul: bind_matrix,
     ConvPair: bind_pair,
     **dict.fromkeys(POOLS, bind_pool),
     **dict.fromkeys((*ACTIVATIONS, Clamp), bind_activation),

@@ -26,7 +26,7 @@ from irconv.types import Array
 
 def bind_sparse(node: Node, threads: int) -> list[Launch] | None:
     """SparseMatMul, by the form of the matrix; its weights and index must be constants."""
-    op, dtype, shared = node.op, float_type(node), _matrix(operand(node, 0))
+    op, dtype, shared = node.op, float_type(node), constant_matrix(operand(node, 0))
     assert isinstance(op, SparseMatMul)
     bias, ending = node.operand(2), epilogue(op.activation)
     if shared is None or dtype is None or ending is None or (bias and bias.array is None):
@@ -44,7 +44,7 @@ def bind_sparse(node: Node, threads: int) -> list[Launch] | None:
     return [launch if launch is not None else _literal(node, shared, dtype, ending)]
 
 
-def _matrix(value: Value) -> SharedMatrix | None:
+def constant_matrix(value: Value) -> SharedMatrix | None:
     """The matrix of constant weights and index (whose bounds are verified), else None."""
     node = value.producer
     if node is None or not isinstance(node.op, ConvMatrix):
