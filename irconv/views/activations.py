@@ -1,0 +1,61 @@
+"""Runs a graph on a given image and keeps what its nodes answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from irconv.errors import UsageError, printable
+from irconv.executable import compile as compile_graph
+from irconv.graph import Graph, Node, Value
+from irconv.interpret import interpret
+from irconv.types import Array
+
+
+def inputs_of(graph: Graph, given: Any) -> dict[str, Array]:
+    """What was given as inputs by name: an array is the only input, its batch of one left out or
+    not.
+    """
+    if isinstance(given, Mapping):
+        return {str(name): np.asarray(array) for name, array in given.items()}
+    if len(graph.inputs) != 1:
+        raise UsageError("the graph has several inputs", expected="arrays by name", got="one array")
+    (value,) = graph.inputs
+    kind = value.tensor_type
+    array = np.asarray(given)
+    array = array[None] if array.ndim == kind.rank - 1 else array
+    return {value.name: array.astype(kind.dtype, copy=False)}
+
+
+def activation(node: Node, given: Any, *, backend: str | None = None) -> Array:
+    """The first result [N, ...] of `node` on an input: interpreted, or compiled by `backend`.
+
+    `given` is an array for the graph's only input ([N, C, ...] or one image [C, ...]), or arrays by
+    name.
+    """
+    graph = graph_of(node)
+    inputs = inputs_of(graph, given)
+    if backend is None:
+        return activations(graph, inputs)[node.results[0]]
+    part = graph.copy()
+    part.set_outputs([part.value(node.name)])
+    return compile_graph(part, backend=backend).run(inputs)[node.name]
+
+
+def activations(
+    graph: Graph, inputs: Mapping[str, Array], float64: bool = False
+) -> dict[Value, Array]:
+    """Every result of every node, and the inputs."""
+    kept: dict[Value, Array] = {}
+    interpret(graph, inputs, float64=float64, watch=kept.__setitem__)
+    wide = np.float64 if float64 else None
+    return kept | {v: np.asarray(inputs[v.name], wide) for v in graph.inputs}
+
+
+def graph_of(node: Node) -> Graph:
+    """The graph that holds `node`."""
+    if node.graph is None:
+        raise UsageError("the node was erased from its graph", where=f"%{printable(node.name)}")
+    return node.graph
