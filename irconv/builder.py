@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from irconv.building.assembler import BuildError, at_caller
+from irconv.building.assembler import BuildError, as_name, at_caller
 from irconv.building.handle import Handle, Operand
 from irconv.building.layers import Layers
 from irconv.dim import Expr
@@ -41,13 +41,13 @@ class Builder(Layers):
             raise GraphError(
                 "a size is negative", where=f"%{printable(name)}", got=kind, hint='name it: "N"'
             )
-        return self._handle(self.graph.add_input(name, kind))
+        return self._handle(self.graph.add_input(as_name(name), kind))
 
     @at_caller
     def output(self, value: Handle, name: str | None = None) -> Handle:
         """Makes `value` the next output; a name for it stands outside all scopes."""
         found = self._value(value, None, "")
-        if name is not None and name != found.name:
+        if name is not None and as_name(name) != found.name:
             if found.producer is None or found.is_output:
                 # an input, a parameter and an earlier output keep their names
                 found = self._node(self._given(name), "Identity", [found]).value

@@ -44,15 +44,16 @@ class Winograd(Pass):
 
     The model takes `threads`, and of the machine: `peak` GFLOP/s of a core, GB/s of a core from its
     caches (`l2`, `l3`) and of all from memory (`dram`), `l2_bytes` of a core and `l3_bytes`.
-    Transformed weights may take at most `budget` bytes more than plain ones, over the whole graph:
-    the layers that gain most for their bytes come first. `tiles` states the choice instead: one
-    character for each convolution that could be transformed, in the order of the graph, 0 (direct),
-    2 or 4.
+    Transformed weights may take at most `budget` bytes, and `growth` of all weights of the graph,
+    more than plain ones: the layers that gain most for their bytes come first. `tiles` states the
+    choice instead: one character for each convolution that could be transformed, in the order of
+    the graph, 0 (direct), 2 or 4.
     """
 
     threads: int = 1
     tiles: str = ""
-    budget: int = 160 << 20
+    budget: int = 4 << 20
+    growth: float = 0.27
     peak: float = MACHINE.peak
     l2: float = MACHINE.l2
     l3: float = MACHINE.l3
@@ -62,7 +63,8 @@ class Winograd(Pass):
 
     def __post_init__(self) -> None:
         numbers = (self.threads, self.peak, self.l2, self.l3, self.dram, self.l2_bytes)
-        if not all(0 < n < float("inf") for n in (*numbers, self.l3_bytes)) or self.budget < 0:
+        positive = all(0 < n < float("inf") for n in (*numbers, self.l3_bytes))
+        if not positive or self.budget < 0 or not 0 <= self.growth < float("inf"):
             raise PipelineError("winograd: an option is out of range", expected="positive numbers")
         wrong = sorted(set(self.tiles) - set("0").union(map(str, POINTS)))
         if wrong:
@@ -77,7 +79,7 @@ class Winograd(Pass):
             tiles = self._stated(list(layers))
             reasons = dict.fromkeys(layers, "the option tiles says so")
         else:
-            tiles, reasons = choose(costs, self.budget, _decided(layers))
+            tiles, reasons = choose(costs, self._room(graph), _decided(layers))
         for name, node in layers.items():
             predicted = {ALGORITHMS[t]: cost.seconds for t, cost in costs[name].items()}
             rewriter.chose(node, AlgorithmChoice(ALGORITHMS[tiles[name]], predicted))
@@ -118,13 +120,16 @@ class Winograd(Pass):
             if name in counts
         }
         decided = {name: tile for name, tile in _decided(layers).items() if name in counts}
-        tiles, _ = choose(costs, self.budget, decided, counts)
+        tiles, _ = choose(costs, self._room(graph), decided, counts)
         return tuple(ALGORITHMS[tiles[first[work[name]]]] for name in layers)
 
     def _costs(self, graph: Graph) -> dict[str, dict[int, Prediction]]:
-        weights = sum(known(v.tensor_type.nbytes) for v in graph.parameters.values())
-        resident = weights < RESIDENT * self.l3_bytes
+        resident = _weight_bytes(graph) < RESIDENT * self.l3_bytes
         return {name: self._layer_costs(n, resident) for name, n in _layers(graph).items()}
+
+    def _room(self, graph: Graph) -> int:
+        """Bytes that the weights may grow by."""
+        return self.budget + int(self.growth * _weight_bytes(graph))
 
     def _layer_costs(self, node: Node, resident: bool) -> dict[int, Prediction]:
         batch = known(operand(node, 0).shape[0])
@@ -139,6 +144,10 @@ class Winograd(Pass):
                 got=f"{len(self.tiles)}",
             )
         return {name: int(tile) for name, tile in zip(names, self.tiles, strict=True)}
+
+
+def _weight_bytes(graph: Graph) -> int:
+    return sum(known(v.tensor_type.nbytes) for v in graph.parameters.values())
 
 
 def _layers(graph: Graph) -> dict[str, Node]:

@@ -671,6 +671,31 @@ def test_the_line_is_that_of_the_users_own_function() -> None:
         b.module(b.conv, 4, kernel=9)(x)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda b, y, z: b.output(y, z),
+        lambda b, y, z: b.input(z, (1,)),
+        lambda b, y, z: b.relu(y, name=z),
+        lambda b, y, z: b.conv(y, 4, kernel=3, name=z),
+        lambda b, y, z: b.parameter(z, 1.0),
+        lambda b, y, z: b.constant(1.0, z),
+        lambda b, y, z: b.scope(z).__enter__(),
+        lambda b, y, z: Builder(z),
+    ],
+)
+def test_a_value_in_the_place_of_a_name(call: Callable[[Builder, Handle, Handle], Any]) -> None:
+    b = Builder()
+    y = b.relu(b.input("x", (1, 3, 8, 8)))
+    z = b.relu(y)
+    with pytest.raises(GraphError, match="not a name: expected a text, got the value %relu2"):
+        call(b, y, z)
+    b.output(y, "y")
+    assert str(b.build()).count("Relu") == 2
+    with pytest.raises(GraphError, match="not a name: expected a text, got 3"):
+        b.output(z, 3)  # type: ignore[arg-type]
+
+
 def test_a_wrong_call_adds_nothing() -> None:
     b = Builder()
     x = b.input("x", ("N", 3, 8, 8))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.backend.test.loader import load_model_tests
 
+from irconv import code_cache
 from irconv.errors import ModelError
 from irconv.interpret import interpret
 from irconv.onnx_import import load
 from irconv.onnx_node import split_domain
+from irconv.onnx_reader import schema_table
 from irconv.onnx_reader.raising import NATIVE, RULES
-from irconv.onnx_reader.schema import known_operators, schema
+from irconv.onnx_reader.schema import known_operators
+from irconv.onnx_reader.schema_table import schema
 from irconv.onnx_reader.trusted import TRUSTED
 from irconv.registry import ops
 from irconv.types import Array
@@ -334,6 +339,51 @@ Scan 8 9 11 16 19 21 23 24 25; SequenceAt 11; SequenceConstruct 11; SequenceEmpt
 SequenceErase 11; SequenceInsert 11; SequenceLength 11; SequenceMap 17; SplitToSequence 11 24;
 StringConcat 20; StringNormalizer 10; StringSplit 20; Upsample 1
 """
+
+
+@pytest.fixture
+def no_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """No table in memory; the cache folder of this test."""
+    monkeypatch.setenv("IRCONV_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(code_cache, "_state", {"enabled": True, "warned": False})
+    schema_table._table.cache_clear()
+    yield tmp_path / "kernels"
+    schema_table._table.cache_clear()
+
+
+@pytest.mark.parametrize("opset", [6, 17, 22])
+def test_schemas_are_those_of_onnx_and_kept_on_disk(
+    opset: int, no_tables: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {*known_operators(), "Upsample", "no such operator"}
+    made = {name: schema(name, opset) for name in names}
+    for name, held in made.items():
+        try:
+            found = onnx.defs.get_schema(name, opset, "")
+        except onnx.defs.SchemaError:
+            assert held is None
+            continue
+        assert held is not None
+        assert (held.since_version, held.deprecated) == (found.since_version, found.deprecated)
+        assert held.attributes.keys() == set(found.attributes)
+        assert (held.min_inputs, held.max_inputs) == (found.min_input, found.max_input)
+    schema_table._table.cache_clear()
+    monkeypatch.setattr(schema_table, "_of_onnx", lambda *_: pytest.fail("made anew"))
+    assert {name: schema(name, opset) for name in names} == made
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", '{"of": 1}', '{"of": "OF", "schemas": 3}', '{"of": "OF", "schemas": [[]]}'],
+)
+def test_a_damaged_table_is_made_anew(text: str, no_tables: Path) -> None:
+    right = schema("Conv", 11)
+    (file,) = no_tables.glob("schemas-*.json")
+    of = json.loads(file.read_text())["of"]
+    file.write_text(text.replace("OF", of))
+    schema_table._table.cache_clear()
+    assert schema("Conv", 11) == right
+    assert json.loads(file.read_text())["of"] == of
 
 
 def test_refusals_do_not_grow() -> None:

@@ -176,7 +176,7 @@ def test_a_gain_within_the_noise_is_none() -> None:
 @pytest.mark.parametrize(("budget", "expected"), [(0, "0000"), (30000, "2200"), (1 << 20, "4402")])
 def test_the_budget_holds_for_all_equal_layers_together(budget: int, expected: str) -> None:
     """One layer of 16 x 16 channels grows by 7168 bytes for a tile of 2, by 27648 for one of 4."""
-    pipeline = f"fuse,winograd{{budget={budget}}}"
+    pipeline = f"fuse,winograd{{budget={budget},growth=0.0}}"
     report = build(network(), Fake(TIMES | {"last": (9.0, 9.0, 9.0)}), pipeline).report
     assert tiles(report) == expected[:3] + "0"
 

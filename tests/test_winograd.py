@@ -482,14 +482,23 @@ def test_the_budget_is_spent_where_it_gains_most() -> None:
     assert choose(layers, 379, {"y1": 4})[0] == {"y0": 0, "y1": 4, "y2": 0}
 
 
+def test_the_budget_counts_the_weights_of_the_graph() -> None:
+    """A layer of 16 channels has weights of 9216 bytes, 16384 as those of F(2, 3)."""
+    graph = network((16, 24))
+    assert chosen(graph, "budget=7168,growth=0.0") == [2]
+    assert chosen(graph, "budget=7167,growth=0.0") == [0]
+    assert chosen(graph, "budget=0,growth=0.78") == [2]
+    assert chosen(graph, "budget=0,growth=0.77") == [0]
+
+
 def test_a_large_growth_must_gain_a_tenth() -> None:
     found = predictions(layer(512, 14), 1, 2)
     assert found[4].seconds > 0.9 * found[2].seconds
-    assert chosen(network((512, 14)), "threads=2") == [2]
+    assert chosen(network((512, 14)), "threads=2,budget=160M") == [2]
 
 
 def test_the_machine_is_an_option() -> None:
-    assert chosen(network((512, 14)), "dram=1000.0") == [4]
+    assert chosen(network((512, 14)), "dram=1000.0,budget=160M") == [4]
     assert chosen(network((512, 14)), "dram=1.0") == [0]
 
 
@@ -503,7 +512,7 @@ def test_a_stated_choice_is_kept_and_can_be_changed() -> None:
         lower(graph, "winograd{tiles=02}")
     with pytest.raises(PipelineError, match="wrong tiles"):
         lower(graph, "winograd{tiles=023}")
-    for wrong in ("threads=0", "peak=nan", "dram=-1.0", "budget=-1", "l2=inf"):
+    for wrong in ("threads=0", "peak=nan", "dram=-1.0", "budget=-1", "growth=-0.1", "l2=inf"):
         with pytest.raises(PipelineError, match="out of range"):
             lower(graph, f"winograd{{{wrong}}}")
 

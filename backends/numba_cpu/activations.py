@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numba
@@ -137,6 +138,7 @@ def pass_code(name: str, dtype: np.dtype) -> int:
     return native.compiled(_pass_over(ACTIVATIONS[name]), signature)
 
 
+@cache
 def _pass_over(function: Callable[..., Any]) -> Callable[..., None]:
     one_element = compiled_part(function)
 

@@ -10,7 +10,8 @@ import numpy as np
 from irconv.backends.onnx.records import Emitter, Site
 from irconv.errors import ExportError, printable
 from irconv.onnx_node import split_domain
-from irconv.onnx_reader.schema import Schema, attribute_default, known_operators, schema
+from irconv.onnx_reader.schema import attribute_default, known_operators
+from irconv.onnx_reader.schema_table import Schema, schema
 from irconv.op import Op
 from irconv.types import DTYPES
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from irconv import registry
 from irconv.backend import Precision, find_backend
 from irconv.bench.peers import PEERS, load_openvino
 from irconv.errors import BackendError, printable
@@ -128,6 +129,8 @@ def _import_engine(job: Job) -> None:
         import onnx
 
         onnx.defs.onnx_opset_version()
+        registry.ops()
+        registry.passes()
         find_backend(job.backend)
         if job.backend.startswith("numba"):
             import numba

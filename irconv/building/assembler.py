@@ -94,7 +94,7 @@ class Assembler:
         rng: np.random.Generator | None = None,
         centred: bool = False,
     ) -> None:
-        self.graph = Graph(name)
+        self.graph = Graph(as_name(name))
         self._weights = Weights(seed, rng, centred)
         self._shared = SharedParameters()
         self._scope = ""
@@ -108,7 +108,7 @@ class Assembler:
     def scope(self, name: str) -> Iterator[None]:
         """Names inside start with `name.`: in `b.scope("block1")` stands `block1.conv1`."""
         outer = self._scope
-        self._scope = f"{outer}{name}."
+        self._scope = f"{outer}{as_name(name)}."
         try:
             yield
         finally:
@@ -117,7 +117,7 @@ class Assembler:
     def _named(self, stem: str, name: str | None) -> str:
         """The full name of what is made next: `name` in its scope, or stem and number."""
         if name is not None:
-            self._pending = self._scope + name
+            self._pending = self._scope + as_name(name)
             return self._given(self._pending)
         prefix = self._scope + stem
         # the count moves on only past names that exist: a call that fails uses none up
@@ -336,6 +336,14 @@ class Assembler:
             self.graph.erase(self.graph._last)
         for value in list(self.graph.parameters.values())[parameters:]:
             self.graph.remove_parameter(value)
+
+
+def as_name(name: object) -> str:
+    """`name`, if it is a text; a value in the place of a name is a slip."""
+    if isinstance(name, str):
+        return name
+    got = f"the value %{printable(name.name)}" if isinstance(name, Handle | Value) else None
+    raise GraphError("not a name", expected="a text", got=got or printable(repr(name)))
 
 
 def _check_drawn(name: str, shape: Sequence[int], dtype: AnyDType) -> None:

@@ -3,60 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from irconv.errors import printable
-from irconv.onnx_node import DOMAINS, qualified, split_domain
+from irconv.onnx_node import DOMAINS, qualified
 from irconv.onnx_reader.records import NodeRecord, Problems, Refused
+from irconv.onnx_reader.schema_table import Schema, schema
 from irconv.registry import nearest
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """One version of one operator; `attributes` maps names to (kind, required)."""
-
-    op_type: str
-    since_version: int
-    deprecated: bool
-    attributes: dict[str, tuple[str, bool]]
-    min_inputs: int
-    max_inputs: int
-    min_outputs: int
-    max_outputs: int
-    optional_inputs: tuple[bool, ...]
-    variadic: bool
-
-
-@cache
-def schema(op_type: str, opset: int) -> Schema | None:
-    """The version of an operator that holds at `opset` of its domain; None where there is none."""
-    import onnx
-
-    domain, name = split_domain(op_type)
-    try:
-        found = onnx.defs.get_schema(name, opset, domain)
-    except onnx.defs.SchemaError:
-        return None
-    kinds = onnx.defs.OpSchema.FormalParameterOption
-    return Schema(
-        op_type,
-        found.since_version,
-        found.deprecated,
-        {
-            name: (str(a.type).rpartition(".")[2], a.required)
-            for name, a in found.attributes.items()
-        },
-        found.min_input,
-        found.max_input,
-        found.min_output,
-        found.max_output,
-        tuple(p.option == kinds.Optional for p in found.inputs),
-        bool(found.inputs) and found.inputs[-1].option == kinds.Variadic,
-    )
 
 
 @cache

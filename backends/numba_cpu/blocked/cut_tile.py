@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import astuple
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from llvmlite import ir
@@ -34,6 +34,7 @@ def cut_tile_address(shape: TileShape) -> int:
     return native.compiled(_tile_function(shape), signature)
 
 
+@cache
 def _tile_function(shape: TileShape) -> Callable[..., None]:
     multiply = _instruction(shape)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,7 @@ def fold_address(fold: Fold) -> int:
     return native.compiled(_line_function(fold), signature)
 
 
+@cache
 def _line_function(fold: Fold) -> Callable[..., None]:
     tile, block, pixels = _tile_instruction(fold), fold.block, fold.pixels
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,7 @@ def tile_address(shape: TileShape) -> int:
     return native.compiled(_tile_function(shape), signature)
 
 
+@cache
 def _tile_function(shape: TileShape) -> Callable[..., None]:
     multiply = _instruction(shape)
 
