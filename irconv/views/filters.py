@@ -47,10 +47,9 @@ def filters(
 def _shown(shape: tuple[int, ...]) -> tuple[int, int]:
     """(filters, channels) so few that all their weights can be drawn."""
     taps = int(np.prod(shape[2:]))
-    channels = max(1, min(shape[1], 12, WEIGHTS // taps))
-    return max(
-        1, min(shape[0], 64 if channels == 1 else 12, WEIGHTS // (taps * channels))
-    ), channels
+    channels = max(1, min(shape[1], 8, WEIGHTS // taps))
+    most = 64 if channels == 1 else 8
+    return max(1, min(shape[0], most, WEIGHTS // (taps * channels))), channels
 
 
 def _cell(kernel: tuple[int, ...], count: int) -> float:
