@@ -6,6 +6,7 @@ import importlib.util
 import io
 import logging
 import os
+import shlex
 import sys
 import traceback
 import warnings
@@ -18,9 +19,10 @@ import typer
 from typer.core import TyperGroup
 
 from irconv import __version__, code_cache, interrupts
-from irconv.commands import bench, console, demo, doctor, emit, export, matrix, opt, run
+from irconv.commands import bench, bisect, console, demo, doctor, emit, export, matrix, opt, run
 from irconv.commands import list as list_command
-from irconv.errors import IrconvError, UsageError, printable
+from irconv.commands.failure import leave_reproducer
+from irconv.errors import IrconvError, PassError, UsageError, printable
 from irconv.registry import register_plugin
 
 # of an error; a name in it was shortened long before this
@@ -53,7 +55,11 @@ class Group(TyperGroup):
         call = super().main
 
         def work() -> Any:
-            return call(given, prog_name, complete_var, False, windows_expand_args, **extra)
+            try:
+                return call(given, prog_name, complete_var, False, windows_expand_args, **extra)
+            except PassError as error:
+                leave_reproducer(error, shlex.join(["irconv", *given]))
+                raise
 
         status = answer(work, debug="--debug" in given)
         if standalone_mode:
@@ -202,6 +208,7 @@ app.command("opt")(opt.opt)
 app.command("export")(export.export)
 app.command("emit")(emit.emit)
 app.command("bench")(bench.bench)
+app.command("bisect")(bisect.bisect)
 app.command("list")(list_command.list_all)
 app.command("matrix")(matrix.matrix)
 app.command("doctor")(doctor.doctor)

@@ -10,6 +10,7 @@ import inspect
 import pkgutil
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,11 @@ def register_plugin(module: ModuleType) -> None:
     ops.cache_clear()
     passes.cache_clear()
     backends.cache_clear()
+
+
+def plugin_files() -> tuple[Path, ...]:
+    """The files of the plugins that were loaded."""
+    return tuple(Path(m.__file__) for m in _plugins if m.__file__ is not None)
 
 
 @cache

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import nan
+from math import inf, nan
 from typing import TypeAlias
 
 from irconv.errors import NumericsError, PassError
@@ -24,7 +25,8 @@ class Finding:
     """The first fault of a pipeline.
 
     `index` is the pass's place, from 1; `rewrite` that of its first wrong rewrite, None where the
-    fault is there before any rewrite. `case` is the graph right before that rewrite, and the pass.
+    fault is there before any rewrite. `whole` is the graph that the pass was given, `case` the one
+    right before that rewrite.
     """
 
     index: int
@@ -34,6 +36,7 @@ class Finding:
     rewrites: int
     record: Record | None
     error_before: float | None
+    whole: Case
     case: Case
 
     @property
@@ -42,6 +45,11 @@ class Finding:
         if self.rewrite is None:
             return ""
         return self.record.rule if self.record is not None else self.fault.rule
+
+    @property
+    def source(self) -> str:
+        """The file and line of the rule, where it fired."""
+        return self.record.source if self.record is not None else ""
 
     @property
     def node(self) -> str:
@@ -116,14 +124,16 @@ def bisect(
     return Bisection(tolerance, moved, tuple(search.errors), finding)
 
 
-def bisect_failure(error: PassError) -> Finding:
+def bisect_failure(error: PassError, seconds: float = inf) -> Finding:
     """The rewrite after which a pass failed; raises `error` again where it tells no attempt.
 
-    Only the pass is run: the case has no inputs.
+    Only the pass is run: the case has no inputs. After some `seconds` the halving stops: the
+    rewrite is then one that fails, and perhaps not the first.
     """
     fault, attempt = fault_of(error), error.attempt
     assert isinstance(attempt, Attempt)
-    return _first_rewrite(Case(attempt.before, attempt.pass_, None), fault, lambda stage: None)
+    case = Case(attempt.before, attempt.pass_, None)
+    return _first_rewrite(case, fault, lambda stage: None, ends=time.monotonic() + seconds)
 
 
 def _check_source(error: float, tolerance: float) -> None:
@@ -169,7 +179,9 @@ class _Search:
         return self.reference.error(finding.case.graph)
 
 
-def _first_rewrite(case: Case, fault: Fault, judge: Judge, watch: Watch = _quiet) -> Finding:
+def _first_rewrite(
+    case: Case, fault: Fault, judge: Judge, watch: Watch = _quiet, ends: float = inf
+) -> Finding:
     """Halves the rewrites: the first `good` of them do no harm, the first `bad` do."""
 
     def after(at_most: int) -> Stage | Fault:
@@ -179,16 +191,18 @@ def _first_rewrite(case: Case, fault: Fault, judge: Judge, watch: Watch = _quiet
     rewrites = bad = len(fault.records) + bool(fault.rule)
     first = after(0) if bad else fault
     if isinstance(first, Fault):
-        return Finding(0, case.pass_, first, None, rewrites, None, None, case)
+        return Finding(0, case.pass_, first, None, rewrites, None, None, case, case)
     good, before = 0, first
-    while bad - good > 1:
-        middle = (good + bad) // 2
+    # a rule that raises does so right after the last rewrite
+    middle = bad - 1 if fault.rule else (good + bad) // 2
+    while bad - good > 1 and time.monotonic() < ends:
         watch(f"rewrites {good + 1} to {bad} of {rewrites} of {case.pass_}")
         tried = after(middle)
         if isinstance(tried, Fault):
             bad, fault = middle, tried
         else:
             good, before = middle, tried
+        middle = (good + bad) // 2
     record = fault.records[bad - 1] if len(fault.records) >= bad else None
     right_before = replace(case, graph=before.after)
-    return Finding(0, case.pass_, fault, bad, rewrites, record, None, right_before)
+    return Finding(0, case.pass_, fault, bad, rewrites, record, None, case, right_before)

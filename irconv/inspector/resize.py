@@ -58,10 +58,7 @@ class _Resize:
         if not self.channels or array.dtype.kind not in "fcV":
             return array
         # the first two axes of weights are channels, the rest is their window
-        shape = [
-            self.channels.get(n, n) if axis < 2 else n
-            for axis, n in enumerate(array.shape)
-        ]
+        shape = [self.channels.get(n, n) if axis < 2 else n for axis, n in enumerate(array.shape)]
         return _corner(array, shape)
 
 
