@@ -13,6 +13,7 @@ import numpy as np
 from irconv import compare, listing, nx_bridge
 from irconv.dim import Dim, symbol
 from irconv.errors import GraphError, printable
+from irconv.interop import dot
 from irconv.op import UNKNOWN, Op, check_count
 from irconv.provenance import Provenance
 from irconv.types import Array, TensorType, Type, type_of
@@ -241,6 +242,10 @@ class Graph:
     def to_networkx(self) -> nx.MultiDiGraph[str]:
         """A MultiDiGraph of value and node names: see `irconv.nx_bridge`."""
         return nx_bridge.to_networkx(self)
+
+    def to_dot(self, parameters: bool = False) -> str:
+        """The graph in the language of Graphviz: see `irconv.interop.dot`."""
+        return dot.to_dot(self, parameters)
 
     @classmethod
     def from_networkx(cls, network: nx.MultiDiGraph[str]) -> Graph:

@@ -10,7 +10,8 @@ import typer
 
 from irconv.commands import console
 from irconv.commands.options import Batch, Json, Model, RandomWeights, Seed, read_model
-from irconv.errors import ParseError, PipelineError, printable
+from irconv.commands.viewer_files import Dot, ModelExplorer, ViewerFiles
+from irconv.errors import ParseError, PipelineError, UsageError, printable
 from irconv.graph import Graph
 from irconv.inspector.dump import dump_stage
 from irconv.inspector.pass_table import delta_lines, pass_table, time_lines
@@ -92,6 +93,8 @@ def opt(
     provenance: Annotated[
         bool, typer.Option("--provenance", help="In listings, what each node was made from.")
     ] = False,
+    dot: Dot = None,
+    model_explorer: ModelExplorer = None,
     batch: Batch = None,
     random_weights: RandomWeights = None,
     seed: Seed = 0,
@@ -99,27 +102,33 @@ def opt(
 ) -> None:
     """Run passes on a model: the listing, and a table of what each pass did.
 
-    With -o - only the listing goes to stdout; with --json only JSON does.
+    With -o - only the listing goes to stdout; with --json only JSON does; with --dot - only DOT.
     """
     passes = parse_pipeline(pipeline)
     if output is not None and output != "-" and Path(output).suffix != ".ir":
         raise PipelineError("wrong --output", expected="a path that ends in .ir, or -", got=output)
+    viewers = ViewerFiles(dot, model_explorer)
+    viewers.check()
+    if viewers.to_stdout and (json or output == "-"):
+        raise UsageError("only one result can go to stdout", hint="name a file for the others")
     graph = read_model(model, batch, random_weights)
     listing_only = output == "-"
-    show = Show(
-        print_after_change, verify_each, remarks, provenance, dump_stages, listing_only or json
-    )
+    aside = listing_only or json or viewers.to_stdout
+    show = Show(print_after_change, verify_each, remarks, provenance, dump_stages, aside)
     if dump_stages is not None:
         console.note(f"wrote {dump_stage(dump_stages, 0, 'source', graph)}")
     traced = trace(graph, passes, numerics=check_numerics, seed=seed, watch=show)
     _save(traced, output, provenance)
+    viewers.write(traced)
     if json:
         console.result_json(traced.to_json())
     elif listing_only:
         console.result(write(traced.result, provenance))
         _table(traced, to_stderr=True)
+    elif viewers.to_stdout:
+        _table(traced, to_stderr=True)
     else:
-        if output is None and not print_after_change:
+        if output is None and not print_after_change and not viewers.any:
             console.result(write(traced.result, provenance) + "\n")
         _table(traced, to_stderr=False)
     if time_passes:

@@ -1,0 +1,1 @@
+"""Graphs in the forms of other people's viewers."""
