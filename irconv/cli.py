@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from irconv import __version__, code_cache, interrupts
 from irconv.commands import bench, bisect, console, demo, doctor, emit, export, matrix, opt, run
+from irconv.commands import inspect as inspect_command
 from irconv.commands import list as list_command
 from irconv.commands.failure import leave_reproducer
 from irconv.errors import IrconvError, PassError, UsageError, printable
@@ -209,6 +210,7 @@ app.command("export")(export.export)
 app.command("emit")(emit.emit)
 app.command("bench")(bench.bench)
 app.command("bisect")(bisect.bisect)
+app.command("inspect")(inspect_command.inspect)
 app.command("list")(list_command.list_all)
 app.command("matrix")(matrix.matrix)
 app.command("doctor")(doctor.doctor)

@@ -1,0 +1,86 @@
+"""`irconv inspect`: one HTML file that shows what each pass did to a model."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from irconv.backend import Options, default_pipeline, find_backend
+from irconv.commands import console
+from irconv.commands.options import (
+    Backend,
+    Batch,
+    Json,
+    Model,
+    Pipeline,
+    RandomWeights,
+    Seed,
+    read_model,
+)
+from irconv.errors import UsageError, printable
+from irconv.inspector.document import document
+from irconv.inspector.html import save_html
+from irconv.inspector.trace import trace
+from irconv.pipeline import parse_pipeline, pipeline_text
+
+
+def inspect(
+    model: Model,
+    pipeline: Pipeline = None,
+    backend: Backend = "numba_cpu",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the report to this .html file.")
+    ] = None,
+    numerics: Annotated[
+        bool,
+        typer.Option(
+            "--numerics", help="Measure the error of each pass; exact ones on integers, bit by bit."
+        ),
+    ] = False,
+    batch: Batch = None,
+    random_weights: RandomWeights = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Write a report of what each pass did: one HTML file that needs no network and no server.
+
+    Without --pipeline it is the default pipeline of --backend. With --json the document that the
+    page draws goes to stdout (docs/report-schema.md).
+    """
+    if output is None and not json:
+        raise UsageError("nowhere to write to", hint="-o report.html, or --json")
+    if output is not None and output.suffix not in (".html", ".htm"):
+        raise UsageError(
+            "wrong --output", expected="a path that ends in .html", got=printable(output)
+        )
+    if pipeline is None:
+        pipeline = default_pipeline(find_backend(backend), Options())
+    passes = parse_pipeline(pipeline)
+    graph = read_model(model, batch, random_weights)
+    command = _command(model, pipeline_text(passes), numerics, batch, random_weights, seed)
+    traced = trace(graph, passes, numerics=numerics, seed=seed)
+    told = document(traced, command)
+    if output is not None:
+        save_html(told, output)
+        console.note(f"wrote {printable(output)} ({output.stat().st_size / 1e6:.1f} MB)")
+    if json:
+        console.result_json(told)
+
+
+def _command(
+    model: str,
+    pipeline: str,
+    numerics: bool,
+    batch: str | None,
+    random_weights: int | None,
+    seed: int,
+) -> str:
+    """The command line that makes the same report again."""
+    words = ["irconv", "inspect", model, "-p", pipeline]
+    words += ["--numerics", "--seed", str(seed)] if numerics else []
+    words += ["--batch", batch] if batch is not None else []
+    words += ["--random-weights", str(random_weights)] if random_weights is not None else []
+    return printable(shlex.join([*words, "-o", "report.html"]), 4000)

@@ -1,0 +1,147 @@
+// The layers as pictures. Hovering one weight, output or input lights all its places in all of them.
+const hotSheet = () => {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(`
+    :host { display: block; }
+    svg { max-width: 100%; height: auto; }
+    [data-w], [data-o], [data-i], [data-b] { transition: none; }
+    .hot { outline: none; filter: none; }
+    rect.hot, circle.hot, ellipse.hot, polygon.hot { stroke: #d98f00 !important; stroke-width: 2.5px !important; paint-order: stroke; }
+    line.hot, path.hot, polyline.hot { stroke: #d98f00 !important; stroke-width: 3px !important; stroke-opacity: 1 !important; }
+    text.hot, tspan.hot { fill: light-dark(#9a5b00, #ffcf40) !important; font-weight: 700; }
+    svg.linked [data-w]:not(.hot) { opacity: .38; }`);
+  return sheet;
+};
+let linkStyle = null;
+
+function layersPage(now) {
+  const ids = Object.keys(DOC.layers);
+  if (!ids.length) return h("div", { class: "scroll" }, h("div", { class: "sheet" }, h("h1", null, "Layers"), h("p", { class: "lead" }, "No convolution of this model is drawn in this report.")));
+  const id = now.layer !== null && DOC.layers[now.layer] ? String(now.layer) : null;
+  if (id === null) return layerTable(ids);
+  return layerPage(id, now);
+}
+
+function layerTable(ids) {
+  const one = stage(0);
+  const body = h("tbody", null, ids.map((id) => {
+    const layer = DOC.layers[id], node = one.byId.get(Number(id)), f = layer.facts || {};
+    return h("tr", { class: "go", onclick: () => go({ layer: id }) }, h("td", null, h("button", null, name(layer.title))), h("td", null, node ? node.op : ""), h("td", { class: "mono" }, node ? node.type : ""), h("td", { class: "num" }, f.free_weights !== undefined ? short(f.free_weights) : ""), h("td", { class: "num" }, node ? short(node.macs) : ""));
+  }));
+  return h("div", { class: "scroll" }, h("div", { class: "sheet", "data-testid": "layers" }, h("div", null, h("h1", null, "Layers"), h("p", { class: "lead" }, "Each convolution, drawn from its own sizes and weights.")), h("section", { class: "card table-wrap" }, h("table", null, h("thead", null, h("tr", null, ["layer", "op", "result"].map((t) => h("th", null, t)), h("th", { class: "num" }, "free weights"), h("th", { class: "num" }, "multiply-adds"))), body))));
+}
+
+const QUESTION_OF = { matrix: "What is shared?", dense_network: "What is zero?", receptive_field: "How far does it see?", filters: "What does it find?" };
+
+function layerPage(id, now) {
+  const layer = DOC.layers[id], ids = Object.keys(DOC.layers), at = ids.indexOf(id);
+  const node = stage(0).byId.get(Number(id));
+  const sheet = h("div", { class: "sheet", "data-testid": "layer" });
+  const choose = h("select", { class: "select", "aria-label": "layer", onchange: (event) => go({ layer: event.target.value }) }, ids.map((i) => h("option", { value: i, selected: i === id }, cut(DOC.layers[i].title, 60))));
+  sheet.append(h("div", null, h("div", { class: "filter" }, h("button", { class: "tool", onclick: () => go({ layer: null, pic: null }) }, "All layers"), choose,
+    at > 0 && h("button", { class: "tool", "aria-label": "previous layer", onclick: () => go({ layer: ids[at - 1] }) }, "\u2190"), at + 1 < ids.length && h("button", { class: "tool", "aria-label": "next layer", onclick: () => go({ layer: ids[at + 1] }) }, "\u2192"),
+    node && h("button", { class: "tool", onclick: () => pick(0, node.id) }, "In the graph")),
+    h("h1", { style: { "margin-top": ".8rem" } }, name(layer.title)), node && h("p", { class: "muted mono small" }, `${node.op} ${node.attributes} : ${node.type}`)));
+  if (layer.facts) sheet.append(factsCard(layer.facts));
+  const nav = h("div", { class: "view-nav", role: "navigation", "aria-label": "views" });
+  const grid = h("div", { class: "views-grid" }, h("p", { class: "muted" }, "..."));
+  sheet.append(nav, h("p", { class: "hover-note", role: "status" }, "Point at a weight, an output or an input: all its places light up."), grid);
+  const scroll = h("div", { class: "scroll" }, sheet);
+  piece(`layer-${layer.chunk}`).then((views) => {
+    if (!views.length) { clear(grid, h("p", { class: "muted" }, "This layer has no pictures.")); return; }
+    const boxes = views.map(viewBox);
+    clear(grid, boxes);
+    clear(nav, views.map((v, i) => h("button", { "data-view": v.name, onclick: () => { go({ pic: v.name }, true); boxes[i].scrollIntoView({ block: "start" }); } }, v.title)));
+    drawWhenSeen(boxes, views, scroll);
+    linkHover(grid, sheet.querySelector(".hover-note"));
+    const wanted = views.findIndex((v) => v.name === now.pic);
+    if (wanted > 0) { for (const k of boxes.keys()) if (k <= wanted) drawView(boxes[k], views[k]); boxes[wanted].scrollIntoView({ block: "start" }); }
+  });
+  return scroll;
+}
+
+function factsCard(facts_) {
+  const tell = (v) => (typeof v === "number" ? (Number.isInteger(v) ? count(v) : Math.abs(v) < 1e-3 || Math.abs(v) >= 1e5 ? error(v) : String(Number(v.toPrecision(4)))) : Array.isArray(v) ? v.join(" \u00d7 ") : v === null ? "-" : typeof v === "object" ? Object.entries(v).map(([k, x]) => `${k} ${tell(x)}`).join(", ") : String(v));
+  return h("section", { class: "facts" }, Object.entries(facts_).map(([k, v]) => fact(k.replaceAll("_", " "), tell(v))));
+}
+
+function viewBox(view) {
+  return h("section", { class: "card view", "data-view": view.name, style: { "scroll-margin-top": "3rem" } },
+    h("figure", null, h("div", { class: "card-head" }, h("h2", null, view.title), QUESTION_OF[view.name] && h("span", { class: "muted small" }, QUESTION_OF[view.name])), h("div", { class: "drawing", style: { "min-height": "8rem" } }), h("figcaption", null, h("bdi", null, view.caption), view.part && h("span", { class: "part" }, `Drawn here: ${view.part}`))));
+}
+function drawWhenSeen(boxes, views, root) {
+  const watch = new IntersectionObserver((seen) => {
+    for (const entry of seen) if (entry.isIntersecting) { const k = boxes.indexOf(entry.target); drawView(boxes[k], views[k]); watch.unobserve(entry.target); }
+  }, { root, rootMargin: "600px" });
+  boxes.forEach((box_) => watch.observe(box_));
+}
+function drawView(box_, view) {
+  if (box_.dataset.drawn) return;
+  box_.dataset.drawn = "yes";
+  const host = h("div", { class: "svg-host" });
+  const parsed = new DOMParser().parseFromString(view.svg, "image/svg+xml");
+  if (parsed.querySelector("parsererror")) { box_.querySelector(".drawing").textContent = "This picture cannot be read."; return; }
+  const sheets = [...parsed.querySelectorAll("style")].map((style) => {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(style.textContent);
+    style.remove();
+    return sheet;
+  });
+  const picture = document.importNode(tamed(parsed.documentElement), true);
+  const root = host.attachShadow({ mode: "open" });
+  linkStyle ||= hotSheet();
+  root.adoptedStyleSheets = [...sheets, linkStyle];
+  root.append(picture);
+  themed(sheets);
+  pictures.add(sheets);
+  box_.querySelector(".drawing").style.removeProperty("min-height");
+  box_.querySelector(".drawing").append(host);
+}
+// our own pictures; still, nothing in them may run or load
+function tamed(root) {
+  for (const element of [root, ...root.querySelectorAll("*")]) {
+    if (/^(script|foreignObject|iframe|a|use)$/i.test(element.localName) && !(element.localName === "use")) { element.remove(); continue; }
+    for (const { name: key, value } of [...element.attributes]) {
+      const link = /href$/i.test(key) && !/^(#|data:image\/(png|jpeg);)/i.test(value.trim());
+      if (/^on/i.test(key) || link) element.removeAttribute(key);
+      if (key === "style") { element.removeAttribute("style"); element.style.cssText = value; }
+    }
+  }
+  return root;
+}
+// a picture follows the page's theme, not only the system's
+const pictures = new Set();
+function themed(sheets) {
+  const theme = document.documentElement.dataset.theme;
+  for (const sheet of sheets) for (const rule of sheet.cssRules) {
+    if (!(rule instanceof CSSMediaRule)) continue;
+    rule.wanted ||= /prefers-color-scheme:\s*(dark|light)/.exec(rule.conditionText)?.[1];
+    const kept = (themed.kept ||= new WeakMap());
+    if (!kept.has(rule)) kept.set(rule, rule.conditionText);
+    const dark = /prefers-color-scheme:\s*dark/.test(kept.get(rule)), light = /prefers-color-scheme:\s*light/.test(kept.get(rule));
+    if (dark || light) rule.media.mediaText = theme ? ((theme === "dark") === dark ? "all" : "not all") : kept.get(rule);
+  }
+}
+
+function linkHover(grid, note) {
+  let lit = [], key = "";
+  const kinds = [["w", "weight"], ["b", "bias"], ["o", "output"], ["i", "input"]];
+  const roots = () => [...grid.querySelectorAll(".svg-host")].map((x) => x.shadowRoot);
+  const off = () => { lit.forEach((e) => e.classList.remove("hot")); lit = []; key = ""; };
+  const on = (event) => {
+    const target = event.composedPath().find((e) => e.dataset && kinds.some(([k]) => k in e.dataset));
+    if (!target) { if (event.type === "pointerdown") off(); return; }
+    const [kind, label] = kinds.find(([k]) => k in target.dataset);
+    const value = target.dataset[kind], next = `${kind}${value}`;
+    if (next === key) return;
+    off();
+    key = next;
+    const wanted = `[data-${kind}="${CSS.escape(value)}"]`;
+    for (const root of roots()) lit.push(...root.querySelectorAll(wanted));
+    lit.forEach((e) => e.classList.add("hot"));
+    note.textContent = `${label} ${value}${target.dataset.v !== undefined ? ` = ${Number(target.dataset.v).toPrecision(6)}` : ""}: ${plural(lit.length, "place")} on this page`;
+  };
+  grid.addEventListener("pointerover", on);
+  grid.addEventListener("pointerdown", on);
+  grid.addEventListener("pointerleave", off);
+}
