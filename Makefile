@@ -11,7 +11,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 # Settings that would make .venv use something that is not in it.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help demo test lint models conformance fuzz kills bench check-python clean
+.PHONY: help demo test lint models conformance fuzz mutants kills bench check-python clean
 .DELETE_ON_ERROR:
 # Two pips at once in one environment would break it (make -j demo test).
 .NOTPARALLEL:
@@ -23,6 +23,7 @@ help:
 	@echo "make models the nine light models through every form, against onnxruntime"
 	@echo "make conformance  ONNX's own test suite: passed, refused, wrong"
 	@echo "make fuzz   10,000 random networks through random passes, every backend, the export"
+	@echo "make mutants  5,000 changed model files and listings: each loads or is refused, in bounds"
 	@echo "make kills  kill -9 at random moments of compiling and exporting, a hundred times"
 	@echo "make bench  the nine light models beside onnxruntime and OpenVINO: docs/benchmarks.md"
 	@echo "make clean  remove $(VENV), caches and build folders"
@@ -47,6 +48,10 @@ conformance: $(VENV)/.installed-dev
 FUZZ_ARGS ?= --graphs 10000 --seed 0 --jobs 2
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
+MUTANTS_ARGS ?= --count 5000 --seed 0 --jobs 2
+mutants: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
 KILLS_ARGS ?= --times 100
 kills: $(VENV)/.installed-dev

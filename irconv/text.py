@@ -25,6 +25,7 @@ LINE_LIMIT = 1 << 20
 NESTING_LIMIT = 8
 LARGEST = 1 << 20  # of the numbers of a layout
 SHOWN = 120  # characters of a guilty line
+TYPE_LIMIT = 400  # characters of a type in a message
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _NAME = re.compile(rf"({_STRING}|[A-Za-z0-9_./$]+)")
@@ -288,7 +289,9 @@ class _Reader:
             given = [str(t) for t in types]
             if found != given:
                 raise GraphError(
-                    "the type differs from the inferred one", expected=found, got=given
+                    "the type differs from the inferred one",
+                    expected=printable(", ".join(found), TYPE_LIMIT),
+                    got=printable(", ".join(given), TYPE_LIMIT),
                 )
         return self.graph.add_node(op, operands, names, types=declared)
 
