@@ -19,7 +19,19 @@ import typer
 from typer.core import TyperGroup
 
 from irconv import __version__, code_cache, interrupts
-from irconv.commands import bench, bisect, console, demo, doctor, emit, export, matrix, opt, run
+from irconv.commands import (
+    bench,
+    bisect,
+    check,
+    console,
+    demo,
+    doctor,
+    emit,
+    export,
+    matrix,
+    opt,
+    run,
+)
 from irconv.commands import inspect as inspect_command
 from irconv.commands import list as list_command
 from irconv.commands.failure import leave_reproducer
@@ -211,6 +223,7 @@ app.command("emit")(emit.emit)
 app.command("bench")(bench.bench)
 app.command("bisect")(bisect.bisect)
 app.command("inspect")(inspect_command.inspect)
+app.command("check")(check.check)
 app.command("list")(list_command.list_all)
 app.command("matrix")(matrix.matrix)
 app.command("doctor")(doctor.doctor)

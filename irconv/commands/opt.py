@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from irconv.commands import console
-from irconv.commands.options import Batch, Json, Model, RandomWeights, Seed, read_model
+from irconv.commands.options import (
+    Batch,
+    FromStage,
+    Json,
+    Model,
+    RandomWeights,
+    Seed,
+    read_model,
+    resumed,
+)
 from irconv.commands.viewer_files import Dot, ModelExplorer, ViewerFiles
 from irconv.errors import ParseError, PipelineError, UsageError, printable
 from irconv.graph import Graph
@@ -32,6 +41,7 @@ class Show:
     provenance: bool
     dump: Path | None
     to_stderr: bool
+    first: int = 0  # the stage that the passes begin at
 
     def __call__(self, traced: TracedPass) -> None:
         after = traced.stage.after
@@ -45,7 +55,8 @@ class Show:
                 self.say(f"remark: {traced.name}: {remark}")
         if self.dump is not None:
             name = traced.stage.pass_.name
-            path = dump_stage(self.dump, traced.index, name, after, provenance=self.provenance)
+            index = self.first + traced.index
+            path = dump_stage(self.dump, index, name, after, provenance=self.provenance)
             console.note(f"wrote {path}")
 
     def say(self, text: str) -> None:
@@ -90,6 +101,7 @@ def opt(
             "--dump-stages", metavar="DIR", help="Write every stage as a numbered .ir file."
         ),
     ] = None,
+    from_stage: FromStage = None,
     provenance: Annotated[
         bool, typer.Option("--provenance", help="In listings, what each node was made from.")
     ] = False,
@@ -103,6 +115,7 @@ def opt(
     """Run passes on a model: the listing, and a table of what each pass did.
 
     With -o - only the listing goes to stdout; with --json only JSON does; with --dot - only DOT.
+    With --from-stage MODEL is not read.
     """
     passes = parse_pipeline(pipeline)
     if output is not None and output != "-" and Path(output).suffix != ".ir":
@@ -111,11 +124,15 @@ def opt(
     viewers.check()
     if viewers.to_stdout and (json or output == "-"):
         raise UsageError("only one result can go to stdout", hint="name a file for the others")
-    graph = read_model(model, batch, random_weights)
+    if from_stage is None:
+        graph = read_model(model, batch, random_weights)
+    else:
+        graph, passes = resumed(dump_stages, from_stage, passes)
     listing_only = output == "-"
     aside = listing_only or json or viewers.to_stdout
     show = Show(print_after_change, verify_each, remarks, provenance, dump_stages, aside)
-    if dump_stages is not None:
+    show.first = from_stage or 0
+    if dump_stages is not None and from_stage is None:
         console.note(f"wrote {dump_stage(dump_stages, 0, 'source', graph)}")
     traced = trace(graph, passes, numerics=check_numerics, seed=seed, watch=show)
     _save(traced, output, provenance)

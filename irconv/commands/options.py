@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +11,9 @@ import typer
 from irconv.backend import Precision
 from irconv.errors import UsageError, printable
 from irconv.graph import Graph
+from irconv.inspector.dump import resume
 from irconv.models import resolve_model
+from irconv.pipeline import Pass
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A path (.onnx, .ir), zoo:NAME or light:NAME.")
@@ -42,6 +46,15 @@ RandomWeights = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the random inputs.")]
+FromStage = Annotated[
+    int | None,
+    typer.Option(
+        "--from-stage",
+        metavar="K",
+        min=0,
+        help="Go on from stage K as it stands in --dump-stages DIR (edited, say); 0 is the source.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON, for programs.")]
 
 
@@ -56,6 +69,15 @@ def batch_size(text: str | None) -> int | str | None:
             "wrong --batch", expected="a size such as 8, or a name such as N", got=printable(text)
         )
     return text
+
+
+def resumed(
+    folder: Path | None, stage: int, passes: Sequence[Pass]
+) -> tuple[Graph, tuple[Pass, ...]]:
+    """`--from-stage`: the graph of that stage in --dump-stages' folder, and the passes after it."""
+    if folder is None:
+        raise UsageError("--from-stage needs --dump-stages DIR", hint="the stages stand there")
+    return resume(folder, stage, passes)
 
 
 def read_model(model: str, batch: str | None, random_weights: int | None) -> Graph:

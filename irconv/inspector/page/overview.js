@@ -11,11 +11,18 @@ function overview() {
     fact("Peak memory", change(first.totals.peak_bytes, last.totals.peak_bytes, bytes), "of values between nodes"),
     fact("Weights", change(first.totals.free_parameters, last.totals.free_parameters, short), `${bytes(last.totals.parameter_bytes)} as stored`),
     worstError()));
+  if (DOC.checks) sheet.append(checks());
   sheet.append(h("section", null, h("h2", { style: { margin: "0 0 .7rem" } }, "What do you want to know?"), questions()));
   sheet.append(h("section", { class: "card" }, h("h2", null, "What each pass did"), passTable()));
   sheet.append(h("section", { class: "card" }, h("h2", null, "How to make this report again"), h("div", { class: "body" }, h("p", null, h("code", null, DOC.command)),
     h("p", { class: "muted small" }, `irconv ${DOC.irconv}, `, Object.entries(DOC.versions || {}).map(([k, v]) => `${k} ${v}`).join(", ")))));
   return h("div", { class: "scroll" }, sheet);
+}
+// what `irconv check` was asked and found
+function checks() {
+  const failed = DOC.checks.filter((x) => !x.holds).length;
+  const line = (x) => h("p", { class: "check" }, h("span", { class: x.holds ? "pill exact" : "pill bad" }, x.holds ? "holds" : "fails"), " ", name(x.what), " ", h("span", { class: "muted" }, x.told));
+  return h("section", { class: "card", id: "checks" }, h("h2", null, failed ? `${failed} of ${plural(DOC.checks.length, "check")} fail` : `${plural(DOC.checks.length, "check")}: all hold`), h("div", { class: "body" }, DOC.checks.map(line)));
 }
 const fact = (what, value, note) => h("div", { class: "fact" }, h("div", { class: "what" }, what), h("div", { class: "value" }, value), h("div", { class: "note" }, note || "\u00a0"));
 // `426 -> 212 MB`: a unit that both share is said once
