@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def export_text(graph: Graph, opset: int, optimised: bool) -> ExportText:
     model = model_of(records)
     origins = [node.origin for node in records.nodes]
     seconds = time.perf_counter() - start
-    exported = _text(model.proto.graph, model.big, origins, seconds)
+    exported = _text(model.proto.graph, model.big, origins, seconds, opset)
     if not optimised:
         return ExportText(exported)
     start = time.perf_counter()
@@ -39,7 +40,7 @@ def export_text(graph: Graph, opset: int, optimised: bool) -> ExportText:
         graph_proto = optimised_graph(model)
     except Exception as error:  # noqa: BLE001 - onnxruntime's own types derive from Exception
         return ExportText(exported, None, printable(error, 400))
-    return ExportText(exported, _text(graph_proto, {}, (), time.perf_counter() - start))
+    return ExportText(exported, _text(graph_proto, {}, (), time.perf_counter() - start, opset))
 
 
 def optimised_graph(model: Model) -> Any:
@@ -65,14 +66,16 @@ def optimised_graph(model: Model) -> Any:
         return onnx.load_model(str(path), load_external_data=False).graph
 
 
-def _text(graph: Any, big: Mapping[str, Array], origins: Iterable[str], seconds: float) -> OnnxText:
+def _text(
+    graph: Any, big: Mapping[str, Array], origins: Iterable[str], seconds: float, opset: int
+) -> OnnxText:
     constants = {t.name: _tensor_type(t) for t in graph.initializer}
     constants |= {name: f"{dtype_name(a.dtype)}{list(a.shape)}" for name, a in big.items()}
     infos = (*graph.value_info, *graph.input, *graph.output)
     told = [*origins] or [""] * len(graph.node)
     return OnnxText(
         graph.name,
-        tuple(_node(n, origin) for n, origin in zip(graph.node, told, strict=True)),
+        tuple(_node(n, origin, opset) for n, origin in zip(graph.node, told, strict=True)),
         tuple((v.name, _value_type(v)) for v in graph.input if v.name not in constants),
         tuple(v.name for v in graph.output),
         tuple(constants.items()),
@@ -82,9 +85,11 @@ def _text(graph: Any, big: Mapping[str, Array], origins: Iterable[str], seconds:
     )
 
 
-def _node(proto: Any, origin: str) -> OnnxNodeText:
+def _node(proto: Any, origin: str, opset: int) -> OnnxNodeText:
     domain = f"{proto.domain}." if proto.domain not in ("", "ai.onnx") else ""
-    attributes = (f"{a.name} = {_attribute(a)}" for a in proto.attribute)
+    defaults = {} if domain else _defaults(proto.op_type, opset)
+    stated = {a.name: _attribute(a) for a in proto.attribute}
+    attributes = (f"{n} = {t}" for n, t in stated.items() if defaults.get(n) != t)
     return OnnxNodeText(
         proto.name,
         domain + proto.op_type,
@@ -93,6 +98,16 @@ def _node(proto: Any, origin: str) -> OnnxNodeText:
         ", ".join(sorted(attributes)),
         origin,
     )
+
+
+@cache
+def _defaults(op: str, opset: int) -> dict[str, str]:
+    """The text of the attributes that have a default: onnxruntime states them all."""
+    import onnx
+
+    schema = onnx.defs.get_schema(op, opset)
+    given = ((n, a.default_value) for n, a in schema.attributes.items())
+    return {n: _attribute(value) for n, value in given if value.name}
 
 
 def _attribute(proto: Any) -> str:

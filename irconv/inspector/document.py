@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.metadata
 import platform
 import shlex
+import zlib
+from dataclasses import asdict
 from typing import Any
 
 import irconv
 from irconv.errors import printable
+from irconv.inspector.later import LaterStage
 from irconv.inspector.stages import ShownNode, ShownStage
 from irconv.inspector.totals import Totals
 from irconv.inspector.trace import Trace, TracedPass
 from irconv.rewrite import Remark, Rewrite
 
 VERSION = 1
+_TOTALS = (
+    "nodes",
+    "macs",
+    "bytes",
+    "parameters",
+    "free_parameters",
+    "parameter_bytes",
+    "peak_bytes",
+)
+_NOTHING_DONE: dict[str, Any] = {
+    "changed": False,
+    "seconds": 0.0,
+    "matches": 0,
+    "rules": {},
+    "delta": {},
+    "numerics": None,
+    "remarks": [],
+    "rewrites": [],
+}
+_NO_CLAIM = {"exact": None, "failed": None}
 _PACKAGES = ("numpy", "numba", "onnx", "onnxruntime", "scipy")
 
 
-def document(trace: Trace, command: str | None = None) -> dict[str, Any]:
+def document(
+    trace: Trace, command: str | None = None, *, llvm: bool = False, assembly: bool = False
+) -> dict[str, Any]:
     """All that a trace tells, in the types that JSON has; see docs/report-schema.md.
 
     `command` is the command line that makes the report; by default one with MODEL as the model.
+    With `llvm` or `assembly`, that of each kernel is told too, which compiles them all anew.
     """
     shown = trace.shown
     stages = [_source(shown[0], Totals.of(trace.source))]
-    stages += [_pass(s, p) for s, p in zip(shown[1:], trace.passes, strict=True)]
+    stages += [_pass(s, p) for s, p in zip(shown[1:], trace.passes, strict=False)]
+    stages += [_later(stage) for stage in trace.later]
     for index, (stage, since) in enumerate(zip(stages, _since(trace), strict=True)):
         stage["index"] = index
         for node in stage["nodes"]:
@@ -39,7 +67,7 @@ def document(trace: Trace, command: str | None = None) -> dict[str, Any]:
         "command": command or f"irconv inspect MODEL -p {shlex.quote(trace.pipeline)}",
         "stages": stages,
         "links": [[list(link) for link in pairs] for pairs in trace.links],
-        "kernels": {},
+        "kernels": _kernels(trace, llvm, assembly),
         "layers": {},
     }
 
@@ -67,16 +95,7 @@ def versions() -> dict[str, str]:
 
 
 def _source(shown: ShownStage, totals: Totals) -> dict[str, Any]:
-    return _stage(shown, totals) | {
-        "changed": False,
-        "seconds": 0.0,
-        "matches": 0,
-        "rules": {},
-        "delta": {},
-        "numerics": None,
-        "remarks": [],
-        "rewrites": [],
-    }
+    return _stage(shown, totals) | _NOTHING_DONE
 
 
 def _pass(shown: ShownStage, traced: TracedPass) -> dict[str, Any]:
@@ -94,7 +113,7 @@ def _pass(shown: ShownStage, traced: TracedPass) -> dict[str, Any]:
     }
 
 
-def _stage(shown: ShownStage, totals: Totals) -> dict[str, Any]:
+def _stage(shown: ShownStage, totals: Totals | None) -> dict[str, Any]:
     return {
         "index": 0,
         "kind": shown.kind,
@@ -107,16 +126,43 @@ def _stage(shown: ShownStage, totals: Totals) -> dict[str, Any]:
         ],
         "inputs": [{"name": name, "type": kind} for name, kind in shown.inputs],
         "outputs": list(shown.outputs),
-        "totals": {
-            "nodes": totals.nodes,
-            "macs": totals.macs,
-            "bytes": totals.bytes,
-            "parameters": totals.parameters,
-            "free_parameters": totals.free_parameters,
-            "parameter_bytes": totals.parameter_bytes,
-            "peak_bytes": totals.peak_bytes,
-        },
+        "totals": {name: getattr(totals, name, None) for name in _TOTALS},
     }
+
+
+def _later(stage: LaterStage) -> dict[str, Any]:
+    found = _stage(stage.shown, None) | _NOTHING_DONE
+    numbers = stage.numerics
+    return found | {
+        "changed": True,
+        "seconds": stage.seconds,
+        "totals": found["totals"] | dict(stage.totals),
+        "numerics": None if numbers is None else asdict(numbers) | _NO_CLAIM,
+        "remarks": [_remark(remark, {}) for remark in stage.remarks],
+    }
+
+
+def _kernels(trace: Trace, llvm: bool, assembly: bool) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for stage in trace.later:
+        used = {key for node in stage.shown.nodes for key in node.kernels}
+        for key, kernel in stage.kernels.items():
+            texts: tuple[str, str] | None = None
+            if (llvm or assembly) and key in used and stage.program is not None:
+                texts = stage.program.machine_code(key)
+            found[key] = {
+                "name": kernel.name,
+                "python": kernel.python,
+                "calls": list(kernel.calls),
+                "llvm": packed(texts[0]) if texts and llvm else None,
+                "asm": packed(texts[1]) if texts and assembly else None,
+            }
+    return found
+
+
+def packed(text: str) -> str:
+    """A long text, compressed by zlib, in base64."""
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def _node(node: ShownNode, shown: ShownStage) -> dict[str, Any]:
@@ -132,10 +178,10 @@ def _node(node: ShownNode, shown: ShownStage) -> dict[str, Any]:
         "type": node.type,
         "macs": node.macs,
         "bytes": node.bytes,
-        "kernel": None,
+        "kernel": node.kernels[0] if node.kernels else None,
         "error": None,
         "scope": node.scope,
-    }
+    } | ({"line_count": node.line_count, "kernels": list(node.kernels)} if node.kernels else {})
 
 
 def _numerics(traced: TracedPass) -> dict[str, Any] | None:

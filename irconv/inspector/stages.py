@@ -27,7 +27,8 @@ class ShownNode:
     """A node of a stage. `id` is the node's uid; `line` its place in the stage's lines.
 
     `operands`: for each, the id of what makes it (a node, a parameter; -1-k is input k of the
-    graph) and which result of that it is; None where it is absent.
+    graph) and which result of that it is; None where it is absent. `kernels`: keys of those that
+    run it in a program, that of the result first.
     """
 
     id: int
@@ -40,6 +41,8 @@ class ShownNode:
     macs: int = 0
     bytes: int = 0
     scope: str = ""
+    line_count: int = 1
+    kernels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from irconv.backend import Options, Precision
+from irconv.executable import available_cores
+from irconv.export import DEFAULT_OPSET
 from irconv.graph import Graph
 from irconv.inspector.diff import Diff, diff, joined_links
+from irconv.inspector.later import LaterStage
 from irconv.inspector.lines import shown_node
 from irconv.inspector.links import Link, links
 from irconv.inspector.numerics import Numerics, Watcher
+from irconv.inspector.onnx_stages import onnx_stages
+from irconv.inspector.program_stage import program_stage
 from irconv.inspector.samples import seeded_inputs
 from irconv.inspector.stages import ShownStage, shown_stage
 from irconv.inspector.totals import Totals
@@ -88,11 +94,18 @@ def _numerics_json(numerics: Numerics) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Trace:
-    """A lowering with all its stages."""
+    """A lowering with all its stages. `later`: those behind the passes.
+
+    `inputs`, where the error was measured, and `references`: the outputs in float64, of the result
+    and of the source.
+    """
 
     source: Graph
     pipeline: str
     passes: tuple[TracedPass, ...]
+    later: tuple[LaterStage, ...] = ()
+    inputs: Mapping[str, Array] | None = field(default=None, repr=False, compare=False)
+    references: tuple[Mapping[str, Array], ...] = field(default=(), repr=False, compare=False)
 
     @property
     def result(self) -> Graph:
@@ -108,13 +121,45 @@ class Trace:
     def shown(self) -> tuple[ShownStage, ...]:
         """How each stage is shown, node by node."""
         passes = (shown_stage(p.stage.after, "pass", p.name) for p in self.passes)
-        return (shown_stage(self.source), *passes)
+        return (shown_stage(self.source), *passes, *(s.shown for s in self.later))
 
     @cached_property
     def links(self) -> tuple[tuple[Link, ...], ...]:
         """Which nodes became which, from each stage to the next."""
         stages = (p.stage for p in self.passes)
-        return tuple(links(s.before, s.after, s.records) for s in stages)
+        found = (links(s.before, s.after, s.records) for s in stages)
+        return (*found, *(s.links for s in self.later))
+
+    def with_program(
+        self,
+        backend: str = "numba_cpu",
+        precision: Precision = "fast",
+        threads: int | None = None,
+    ) -> Trace:
+        """This trace with one stage more: the program that `backend` makes of the result.
+
+        Call it before `with_export`. Raises BackendError.
+        """
+        options = Options(precision, threads or available_cores())
+        stage = program_stage(self.result, backend, options, self.inputs, self.references)
+        return replace(self, later=(*self.later, stage))
+
+    def with_export(self, opset: int = DEFAULT_OPSET, onnxruntime: bool = True) -> Trace:
+        """This trace with the exported graph, and the one that onnxruntime makes of it.
+
+        Raises ExportError.
+        """
+        nodes = (node.id for stage in self.shown for node in stage.nodes)
+        parameters = (p.id for stage in self.shown for p in stage.parameters)
+        stages = onnx_stages(
+            self.result,
+            opset,
+            optimised=onnxruntime,
+            first_id=1 + max((*nodes, *parameters), default=0),
+            inputs=self.inputs,
+            references=self.references,
+        )
+        return replace(self, later=(*self.later, *stages))
 
     def diff(self, first: int, last: int) -> Diff:
         """What differs between two stages, by number; 0 is the source, -1 the last."""
@@ -143,11 +188,18 @@ def trace(
     numerics: bool = False,
     seed: int = 0,
     watch: Callable[[TracedPass], None] | None = None,
+    backend: str | None = None,
+    precision: Precision = "fast",
+    threads: int | None = None,
+    export: bool = False,
 ) -> Trace:
     """Lowers `graph` and keeps every stage.
 
     With `inputs` (arrays by name), or with `numerics=True` (random ones from `seed`), the error of
-    each pass is measured. `watch` is called after each pass. Raises what `lower` raises.
+    each pass is measured. `watch` is called after each pass. With `backend`, the program that it
+    makes of the result is a stage too; with `export`, so are the ONNX graph and the one that
+    onnxruntime makes of it. Weights are shared between all stages. Raises what `lower` raises,
+    BackendError, ExportError.
     """
     done: list[TracedPass] = []
     totals = [Totals.of(graph)]
@@ -163,4 +215,10 @@ def trace(
             watch(done[-1])
 
     lower(graph, pipeline, hook, shown_node)
-    return Trace(graph, pipeline_text(pipeline), tuple(done))
+    found = Trace(graph, pipeline_text(pipeline), tuple(done))
+    if watcher is not None:
+        ends = (watcher.previous, watcher.source)
+        found = replace(found, inputs=watcher.inputs, references=ends)
+    if backend is not None:
+        found = found.with_program(backend, precision, threads)
+    return found.with_export() if export else found
