@@ -318,25 +318,33 @@ def _reshaped(node: Node, index: int, mask: Mask) -> Pulled:
 
 
 def _moved(node: Node, index: int, mask: Mask) -> Pulled:
-    """The op itself, run on the elements' own numbers (from 1; 0 is padding), says what moves."""
-    data = [i for i in range(len(node.operands)) if _is_data(node, i)]
+    results, firsts = moved_numbers(node)
+    pulled: Pulled = [None] * len(node.operands)
+    for i, first in firsts.items():
+        read = np.zeros(int(np.prod(shape_of(node, i))) + 1, np.bool_)
+        numbers = results[index][mask] - first + 1
+        read[np.where((numbers > 0) & (numbers < len(read)), numbers, 0)] = True
+        pulled[i] = read[1:].reshape(shape_of(node, i))
+    return pulled
+
+
+def moved_numbers(node: Node) -> tuple[tuple[Array, ...], dict[int, int]]:
+    """The op itself, run on the numbers of its operands' elements, says what moves where.
+
+    The results' elements are numbers, 0 where an element is no operand's (padding); of each operand
+    that holds elements, its index and the number of its first element.
+    """
+    firsts: dict[int, int] = {}
     arrays: list[Array | None] = [_constant(node, i) for i in range(len(node.operands))]
-    first = 1
-    for i in data:
+    number = 1
+    for i in (i for i in range(len(node.operands)) if _is_data(node, i)):
         count = int(np.prod(shape_of(node, i)))
-        arrays[i] = np.arange(first, first + count).reshape(shape_of(node, i))
-        first += count
+        arrays[i] = np.arange(number, number + count).reshape(shape_of(node, i))
+        firsts[i] = number
+        number += count
     if isinstance(node.op, Pad) and len(arrays) > 2:
         arrays[2] = np.zeros((), np.int64)
-    read = np.zeros(first, np.bool_)
-    read[node.op.run(arrays)[index][mask]] = True
-    pulled: Pulled = [None] * len(node.operands)
-    start = 1
-    for i in data:
-        count = int(np.prod(shape_of(node, i)))
-        pulled[i] = read[start : start + count].reshape(shape_of(node, i))
-        start += count
-    return pulled
+    return node.op.run(arrays), firsts
 
 
 def _is_data(node: Node, index: int) -> bool:
