@@ -15,9 +15,15 @@ def compiled_part(function: Function) -> Function:
     """A function that kernels call. It must not raise: then kernels need nothing of Python.
 
     So division follows NumPy (no ZeroDivisionError), and `range` has no step unless it is a
-    constant.
+    constant. Python itself cannot call it: without wrappers a kernel is compiled a tenth faster.
     """
-    part: Any = njit(error_model="numpy", nogil=True, boundscheck=False)(function)
+    part: Any = njit(
+        error_model="numpy",
+        nogil=True,
+        boundscheck=False,
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+    )(function)
     return cast(Function, part)
 
 

@@ -78,7 +78,7 @@ def _kernel(averages: bool) -> Callable[..., None]:
             repeat, panel, chunk, count = _place(step, item, end)
             line = chunk * step[CHUNK]
             last = min(line + count * step[CHUNK], step[POOL + HEIGHT])
-            has, ahead = (0, 0), 0
+            has, ahead = (0, 0), line - line  # for a literal 0 all would be compiled once more
             while line < last:
                 bottom = min(line + step[CHUNK], last)
                 has, ahead = _convolve_lines(
