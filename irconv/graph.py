@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 
 from irconv import compare, listing, nx_bridge
@@ -17,6 +16,9 @@ from irconv.interop import dot
 from irconv.op import UNKNOWN, Op, check_count
 from irconv.provenance import Provenance
 from irconv.types import Array, TensorType, Type, type_of
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 _uids = itertools.count()
 

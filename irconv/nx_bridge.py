@@ -6,10 +6,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import networkx as nx
+from irconv.late import Late
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from irconv.graph import Graph, Node, Value
+else:
+    nx = Late("networkx")
 
 
 def to_networkx(graph: Graph) -> nx.MultiDiGraph[str]:

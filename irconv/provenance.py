@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import networkx as nx
+from irconv.late import Late
+
+if TYPE_CHECKING:
+    import networkx as nx
+else:
+    nx = Late("networkx")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from irconv.dim import Dim, symbol, symbols_of
 from irconv.errors import BudgetError, GraphError, VerifyError, printable
 from irconv.graph import Graph, Node, Value, infer
+from irconv.late import Late
 from irconv.listing import header, node_line, parameter_line, ref
 from irconv.op import check_count
 from irconv.types import TensorType, Type, type_of
+
+if TYPE_CHECKING:
+    import networkx as nx
+else:
+    nx = Late("networkx")
 
 
 def verify(graph: Graph) -> None:

@@ -117,6 +117,7 @@ def test_import_is_light() -> None:
     code = (
         "import sys, irconv as ic\n"
         "heavy = {'onnx', 'onnxruntime', 'numba', 'torch', 'jinja2', 'matplotlib', 'typer'}\n"
+        "heavy |= {'networkx', 'scipy.special', 'scipy.sparse'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
         "import irconv.interpret, irconv.verify, irconv.text, irconv.inspector.trace\n"
         "names = [ic.load, ic.lower, ic.compile, ic.interpret, ic.verify, ic.parse, ic.trace]\n"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from irconv.errors import printable
+from irconv.late import Late
 from irconv.onnx_reader.records import Budgets, ModelRecord, NodeRecord, Problems
+
+if TYPE_CHECKING:
+    import networkx as nx
+else:
+    nx = Late("networkx")
 
 
 def check_structure(model: ModelRecord, budgets: Budgets, problems: Problems) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import special
+import scipy
 
 from irconv.errors import GraphError
 from irconv.kinds import NUMBERS, SIGNED, expect_dtype, narrowed, widened
@@ -63,7 +63,7 @@ class Sigmoid(Unary):
     """The logistic function: 1 / (1 + exp(-x))."""
 
     def apply(self, x: Array) -> Any:
-        return special.expit(x)
+        return scipy.special.expit(x)
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Gelu(Unary):
     def apply(self, x: Array) -> Any:
         if self.approximate == "tanh":
             return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-        return x * special.ndtr(x)
+        return x * scipy.special.ndtr(x)
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Swish(Unary):
     alpha: float = 1.0
 
     def apply(self, x: Array) -> Any:
-        return x * special.expit(self.alpha * x)
+        return x * scipy.special.expit(self.alpha * x)
 
 
 @dataclass(frozen=True)

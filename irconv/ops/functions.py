@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import special
+import scipy
 
 from irconv.kinds import INTEGERS, NUMBERS, SIGNED
 from irconv.pointwise import Unary
@@ -114,7 +114,7 @@ class Erf(Unary):
     """The error function."""
 
     def apply(self, x: Array) -> Any:
-        return special.erf(x)
+        return scipy.special.erf(x)
 
 
 @dataclass(frozen=True)
