@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 
 import ml_dtypes
@@ -69,6 +70,9 @@ def dtype_name(dtype: AnyDType) -> str:
     return _SHORT[dtype]
 
 
+RANK_LIMIT = 64
+
+
 @dataclass(frozen=True, slots=True)
 class TensorType:
     """A dense tensor: element type and shape, each dimension an integer or an expression of
@@ -83,7 +87,11 @@ class TensorType:
         self, dtype: object, shape: Iterable[int | str | Expr], layout: Layout | None = None
     ) -> None:
         object.__setattr__(self, "dtype", as_dtype(dtype))
-        object.__setattr__(self, "shape", tuple(as_dim(d) for d in shape))
+        # a file may ask for billions of dimensions: no more are read than can be
+        dims = tuple(as_dim(d) for d in islice(shape, RANK_LIMIT + 1))
+        if len(dims) > RANK_LIMIT:
+            raise GraphError("too many dimensions", expected=f"at most {RANK_LIMIT}, as in NumPy")
+        object.__setattr__(self, "shape", dims)
         object.__setattr__(self, "layout", layout)
         if layout is not None and layout.rank != len(self.shape) - 2:
             raise GraphError(

@@ -53,10 +53,10 @@ def node(op: str, inputs: str = "x", outputs: str = "y", **attributes: Any) -> o
 
 
 def refused(source: Any, *words: str, **options: Any) -> ModelError:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(IrconvError) as caught:
         load(source, **options)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
     text = f"{caught.value}\n{caught.value.listing or ''}"
     for word in words:
         assert word in text, text
@@ -607,6 +607,15 @@ def test_our_names_do_not_take_the_models() -> None:
     ]
     graph = load(model(nodes, outputs=("y.axes.1",), opset=13))
     assert [n.name for n in graph] == ["y", "y.axes", "y.axes.1"]
+
+
+def test_more_dimensions_than_can_be() -> None:
+    made = model([node("Reshape", "x s")])
+    made.graph.input.append(helper.make_tensor_value_info("s", TensorProto.INT64, [2**31]))
+    refused(made, "too many dimensions", "64")
+    made = model([node("Col2Im", "x s s")], {"x": (1, 5, 5)}, opset=18)
+    made.graph.input.append(helper.make_tensor_value_info("s", TensorProto.INT64, [2**40 - 1]))
+    refused(made, "too many dimensions", "64")
 
 
 def test_declared_shapes_that_lie_are_not_believed() -> None:

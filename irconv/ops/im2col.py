@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from math import prod
 from typing import ClassVar
 
@@ -100,7 +101,7 @@ class Col2Im(Op):
         axes = image.shape[0] if image.rank == 1 else None
         if not isinstance(axes, int) or x.rank != 3:
             raise GraphError("Col2Im: the number of axes is not known", got=image)
-        return x.with_shape((x.shape[0], symbol(UNKNOWN), *[symbol(UNKNOWN)] * axes))
+        return x.with_shape(chain(x.shape[:1], repeat(symbol(UNKNOWN), 1 + axes)))
 
     def run(self, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
         x, image, block = (present(arrays, i) for i in range(3))
