@@ -149,15 +149,16 @@ def sliced_product(step: Any, like: Any, part: Any, parts: Any) -> None:
     """Kernel: y[n, channel, pixel] = clamp(sum + bias[channel] + residual), then the second pass.
 
     See the places of its row above. Parts share the pixels of all slices of channels. Scratch of a
-    part: one vector.
+    part: as many vectors as one has lanes.
     """
     pixels, together, channels = step[PIXELS], step[TOGETHER], step[CHANNELS]
     each = blocks(channels, together)
     first, end = share(step[GROUPS] * each * pixels, part, parts)
-    sums = at(pointer(step[SCRATCH], like), part * lanes(like))
+    sums = at(pointer(step[SCRATCH], like), part * lanes(like) * lanes(like))
     of_channel = int32_at(step[STARTS], pixels)
     for image in range(step[IMAGES]):
         x = at(pointer(step[X], like), image * step[COLUMNS])
+        held = 0  # pixels whose sums are there
         for unit in range(first, end):
             turn = unit // pixels
             pixel = unit - turn * pixels
@@ -169,10 +170,14 @@ def sliced_product(step: Any, like: Any, part: Any, parts: Any) -> None:
             place = channel * of_channel + start * rows
             columns, entries = step[SLICE_COLUMNS] + 4 * place, step[SLICE_ENTRIES] + 2 * place
             weights = at(pointer(step[WEIGHTS], like), turn * step[SPAN] * lanes(like))
-            if not multiply_rows(columns, entries, count, rows, x, weights, sums):
-                _each_row(columns, entries, count, rows, x, weights, sums)
-            row = (image * step[GROUPS] * channels + channel) * pixels + pixel
-            _store_rows(step, sums, channel, rows, row)
+            to = at(sums, held * lanes(like))
+            if not multiply_rows(columns, entries, count, rows, x, weights, to):
+                _each_row(columns, entries, count, rows, x, weights, to)
+            held += 1
+            if held == lanes(like) or pixel + 1 == pixels or unit + 1 == end:
+                row = (image * step[GROUPS] * channels + channel) * pixels + pixel + 1 - held
+                _store_rows(step, sums, (channel, rows), row, held)
+                held = 0
 
 
 @compiled_part
@@ -190,18 +195,22 @@ def _each_row(
 
 
 @compiled_part
-def _store_rows(step: Any, sums: Any, channel: Any, count: Any, row: Any) -> None:
-    """What follows the sums of `count` rows of y, from `row` on, one of each channel."""
+def _store_rows(step: Any, sums: Any, channels: Any, row: Any, count: Any) -> None:
+    """What follows the sums of `count` pixels: rows of y from `row` on, and of the next channels.
+
+    `channels`: the first, and how many.
+    """
     low, high = number(double_bits(step[LOW]), sums), number(double_bits(step[HIGH]), sums)
-    for i in range(count):
-        total, place = sums[i], row + i * step[PIXELS]
-        if step[BIAS] != 0:
-            total += pointer(step[BIAS], sums)[channel + i]
-        if step[RESIDUAL] != 0:
-            total += pointer(step[RESIDUAL], sums)[place]
-        total = low if total < low else total
-        y = at(pointer(step[Y], sums), place)
-        y[0] = high if total > high else total
+    for i in range(channels[1]):
+        y = at(pointer(step[Y], sums), row + i * step[PIXELS])
+        added = at(pointer(step[RESIDUAL], sums), row + i * step[PIXELS])
+        bias = pointer(step[BIAS], sums)[channels[0] + i] if step[BIAS] != 0 else number(0.0, sums)
+        for pixel in range(count):
+            total = sums[pixel * lanes(sums) + i] + bias
+            if step[RESIDUAL] != 0:
+                total += added[pixel]
+            total = low if total < low else total
+            y[pixel] = high if total > high else total
         if step[FINISH] != 0:
             alpha, beta = double_bits(step[ALPHA]), double_bits(step[BETA])
-            call(step[FINISH], y, 1, 1, 1, number(alpha, sums), number(beta, sums))
+            call(step[FINISH], y, 1, count, count, number(alpha, sums), number(beta, sums))

@@ -150,7 +150,7 @@ def _sliced(
         ending.alpha,
         ending.beta,
     )
-    scratch = threads * lanes() * dtype.itemsize
+    scratch = threads * lanes() ** 2 * dtype.itemsize
     step = PlainStep("sliced_product", sliced_product, dtype, SCRATCH, numbers, scratch)
     return Launch(step, dict(enumerate(sources, 1)), SCRATCH)
 
