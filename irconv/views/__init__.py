@@ -1,11 +1,36 @@
 """The views of one layer: what a convolution is, drawn from its own sizes and weights.
 
-Each view is a function of a node (Conv, FusedConv or ConvTranspose) and gives a `Picture`.
+Each view is a function of a node (Conv, FusedConv or ConvTranspose) and gives a `Picture`; `of`
+makes all those that a node has.
 """
 
 from __future__ import annotations
 
+from irconv.views.arithmetic import shape_arithmetic
+from irconv.views.catalogue import VIEWS, of
+from irconv.views.equations import equation
+from irconv.views.formula import compact_equation
 from irconv.views.layer import ConvLayer
+from irconv.views.matrices import matrix
+from irconv.views.matrix_figure import matrix_figure
+from irconv.views.networks import dense_network, locally_connected, network
 from irconv.views.picture import Picture
+from irconv.views.sliding import image_and_filter
+from irconv.views.volumes import volume
 
-__all__ = ["ConvLayer", "Picture"]
+__all__ = [
+    "ConvLayer",
+    "Picture",
+    "VIEWS",
+    "of",
+    "image_and_filter",
+    "equation",
+    "compact_equation",
+    "network",
+    "matrix",
+    "matrix_figure",
+    "dense_network",
+    "locally_connected",
+    "volume",
+    "shape_arithmetic",
+]

@@ -17,7 +17,8 @@ _HUES = (250.0, 55.0, 165.0, 345.0, 100.0, 300.0)
 _NEGATIVE, _POSITIVE = (0.48, 0.15, 255.0), (0.57, 0.17, 45.0)
 _MIDDLE = (0.97, 0.0, 0.0)
 
-DARK, LIGHT = "#1f2328", "#ffffff"
+# the better of the two has a contrast of at least 4.5 with any colour
+DARK, LIGHT = "#000000", "#ffffff"
 
 
 def palette(count: int) -> tuple[str, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from math import prod
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,8 +20,17 @@ def fitted(layer: ConvLayer, fits: Callable[[ConvLayer], bool]) -> ConvLayer:
     """
     if fits(layer):
         return layer
-    for m, c, n in _candidates(layer):
-        part = _part(layer, m, c, n)
+    for counts in _candidates(layer):
+        part = _part(layer, counts)
+        if fits(part):
+            return part
+    return _piece_of_a_window(_part(layer, (1, 1, (1,) * layer.rank)), fits)
+
+
+def _piece_of_a_window(layer: ConvLayer, fits: Callable[[ConvLayer], bool]) -> ConvLayer:
+    """Of a layer with one output, as many of the inputs that it reads as fit."""
+    for n in range(max(map(len, layer.inputs[1:])), 0, -1):
+        part = layer.restrict(inputs=[r[:n] for r in layer.inputs[1:]])
         if fits(part):
             return part
     raise UsageError("no part of the layer is small enough to be drawn", got=str(layer.geometry))
@@ -30,34 +41,44 @@ def at_most(rows: int, columns: int, places: int) -> Callable[[ConvLayer], bool]
 
     def fits(layer: ConvLayer) -> bool:
         small = layer.rows <= rows and layer.columns <= columns
-        return small and len(layer.entries[0]) <= places
+        return small and layer.places <= places
 
     return fits
 
 
-def _candidates(layer: ConvLayer) -> Iterator[tuple[int, int, int]]:
-    """(out channels, in channels, positions along each axis), best first."""
+def either(
+    whole: Callable[[ConvLayer], bool], part: Callable[[ConvLayer], bool]
+) -> Callable[[ConvLayer], bool]:
+    """A limit for whole layers, and another for parts: these may be as small as is clear."""
+    return lambda layer: (layer.is_whole and whole(layer)) or part(layer)
+
+
+# (out channels, in channels, outputs along each axis)
+_Counts: TypeAlias = "tuple[int, int, tuple[int, ...]]"
+
+
+def _candidates(layer: ConvLayer) -> list[_Counts]:
+    """Sizes of parts, best first."""
     filters, channels = len(layer.outputs[0]), len(layer.inputs[0])
     kept = sorted({min(n, channels) for n in (1, 2, 3, 4, channels)})
     longest = max(map(len, layer.outputs[1:]))
-    found = [
-        (m, c, n)
-        for m in range(1, min(filters, 4) + 1)
-        for c in kept
-        for n in range(1, min(longest, 8) + 1)
-    ]
+    flat = (1,) * (layer.rank - 1)
+    places = {(n,) * layer.rank for n in range(1, min(longest, 8) + 1)}
+    places |= {(*flat, n) for n in range(1, min(longest, 8) + 1)}
+    found = [(m, c, n) for m in range(1, min(filters, 4) + 1) for c in kept for n in places]
 
-    def merit(candidate: tuple[int, int, int]) -> float:
-        m, c, n = candidate
+    def merit(counts: _Counts) -> float:
+        m, c, n = counts
         whole = c == channels
-        return float(np.log2(min(m, 2) * min(c, 2)) + layer.rank * np.log2(min(n, 4)) + whole)
+        return float(np.log2(min(m, 2) * min(c, 2) * prod(min(k, 4) for k in n)) + whole)
 
-    yield from sorted(found, key=lambda c: (-merit(c), -c[2], -c[0], -c[1]))
+    return sorted(found, key=lambda c: (-merit(c), c[2][:1] != c[2][-1:], -c[2][-1], -c[0], -c[1]))
 
 
-def _part(layer: ConvLayer, m: int, c: int, n: int) -> ConvLayer:
-    """The part with `m` filters, `c` input channels and `n` outputs along each axis."""
-    positions = [_positions(layer, axis, n) for axis in range(layer.rank)]
+def _part(layer: ConvLayer, counts: _Counts) -> ConvLayer:
+    """The part with so many filters, input channels, and outputs along each axis."""
+    m, c, n = counts
+    positions = [_positions(layer, axis, n[axis]) for axis in range(layer.rank)]
     first = layer.outputs[0].start
     part = layer.restrict(out_channels=(first, first + m), outputs=positions)
     read, present = part.inputs[0], layer.inputs[0]

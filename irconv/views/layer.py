@@ -57,7 +57,7 @@ class ConvLayer:
         bias = node.constant(2)
         if bias is None and node.operand(2) is not None:
             raise _refused(node, "the bias is not a known array", "a parameter", "a computed value")
-        whole = cls(
+        layer = cls(
             name=node.name,
             op=op.name,
             geometry=geometry,
@@ -66,12 +66,7 @@ class ConvLayer:
             transposed=transposed,
             outputs=(),
             inputs=(),
-        )
-        layer = replace(
-            whole,
-            outputs=tuple(map(range, whole.out_shape)),
-            inputs=tuple(map(range, whole.in_shape)),
-        )
+        ).whole()
         return layer.labelled(labels) if labels else layer
 
     # -- the whole layer -------------------------------------------------------------------------
@@ -120,6 +115,11 @@ class ConvLayer:
             )
         return replace(self, labels=tuple(map(str, labels)))
 
+    def whole(self) -> ConvLayer:
+        """The same layer with all of it as its part."""
+        outputs, inputs = tuple(map(range, self.out_shape)), tuple(map(range, self.in_shape))
+        return replace(self, outputs=outputs, inputs=inputs)
+
     # -- the part that is drawn --------------------------------------------------------------------
 
     @property
@@ -142,6 +142,13 @@ class ConvLayer:
         return f"outputs: {outputs or 'all'}; inputs: {inputs or 'all'}"
 
     @property
+    def shown_weights(self) -> list[int]:
+        """All weights of the kernels between the part's channels, as flat indices."""
+        first = self.channel_pairs()[:, 2:] * self.geometry.taps
+        found: list[int] = np.unique(first + np.arange(self.geometry.taps)).tolist()
+        return found
+
+    @property
     def rows(self) -> int:
         """Outputs in the part."""
         return prod(map(len, self.outputs))
@@ -162,11 +169,16 @@ class ConvLayer:
         return flat(self.inputs, self.in_shape)
 
     @cached_property
+    def places(self) -> int:
+        """Places of the part that hold a weight."""
+        return len(self.channel_pairs()) * prod(len(self._axis_pairs(a)) for a in range(self.rank))
+
+    @cached_property
     def entries(self) -> tuple[Array, Array, Array]:
         """(outputs, inputs, weights) of every place of the part that holds a weight: flat indices,
         sorted by output, then by weight.
         """
-        pairs = [self._channel_pairs(), *(self._axis_pairs(a) for a in range(self.rank))]
+        pairs = [self.channel_pairs(), *(self._axis_pairs(a) for a in range(self.rank))]
         grids = [np.indices([len(p) for p in pairs]).reshape(len(pairs), -1)]
         chosen = [p[i] for p, i in zip(pairs, grids[0], strict=True)]
         outputs = np.ravel_multi_index([c[:, 0] for c in chosen], self.out_shape)
@@ -176,27 +188,29 @@ class ConvLayer:
         order = np.lexsort((first + taps, outputs))
         return outputs[order], inputs[order], (first + taps)[order]
 
-    def _channel_pairs(self) -> Array:
-        """[pairs, 3]: output channel, input channel, and the number of their kernel."""
+    def channel_pairs(self) -> Array:
+        """[pairs, 3]: the part's output channels, the input channels that they read, and the number
+        of the kernel between them: its weights are those from `number * geometry.taps` on.
+        """
         g = self.geometry
         outs, per_group = g.out_channels // g.group, g.in_channels // g.group
-        found = []
-        for o in self.outputs[0]:
-            for i in self.inputs[0]:
-                filter_, channel = (i, o) if self.transposed else (o, i)
-                if filter_ // outs == channel // per_group:
-                    found.append((o, i, filter_ * per_group + channel % per_group))
-        return np.array(found, np.int64).reshape(-1, 3)
+        pairs = np.meshgrid(np.array(self.outputs[0]), np.array(self.inputs[0]), indexing="ij")
+        filters, channels = reversed(pairs) if self.transposed else pairs
+        kept = filters // outs == channels // per_group
+        number = filters * per_group + channels % per_group
+        return np.stack([pairs[0][kept], pairs[1][kept], number[kept]], axis=1)
 
     def _axis_pairs(self, axis: int) -> Array:
-        """[pairs, 3]: output position, input position, and the tap between them."""
-        found = self._all_axis_pairs(axis)
+        found = self.axis_pairs(axis)
         outputs, inputs = self.outputs[axis + 1], self.inputs[axis + 1]
         inside = (found[:, 0] >= outputs.start) & (found[:, 0] < outputs.stop)
         inside &= (found[:, 1] >= inputs.start) & (found[:, 1] < inputs.stop)
         return found[inside]
 
-    def _all_axis_pairs(self, axis: int) -> Array:
+    def axis_pairs(self, axis: int) -> Array:
+        """[pairs, 3] of the whole layer: an output's position along a spatial axis, the position
+        of an input that it reads, and the tap between them.
+        """
         reads = self.geometry.axis_reads(axis)
         output, tap = np.nonzero(reads >= 0)
         places = output, reads[output, tap]
@@ -269,7 +283,7 @@ class ConvLayer:
 
     def _read(self, axis: int) -> range:
         """The input positions between the first and the last that the part's outputs read."""
-        pairs = self._all_axis_pairs(axis)
+        pairs = self.axis_pairs(axis)
         outputs = self.outputs[axis + 1]
         mine = pairs[(pairs[:, 0] >= outputs.start) & (pairs[:, 0] < outputs.stop), 1]
         # outputs that lie in the padding alone read nothing; the picture still needs an image
@@ -310,6 +324,8 @@ def _geometry(node: Node, op: Conv | FusedConv | ConvTranspose) -> ConvGeometry:
         ) from error
     if isinstance(op, ConvTranspose) and geometry.out != x.shape[2:]:
         raise _refused(node, "no convolution has this transpose", "a smaller output_padding", op)
+    if geometry.rank > 3:
+        raise _refused(node, "the layer has too many axes", "1-D, 2-D or 3-D", f"{geometry.rank}-D")
     if not prod(geometry.out) * prod(geometry.image):
         raise _refused(node, "the image is empty", "sizes of 1 or more", x.type)
     return geometry

@@ -18,7 +18,7 @@ AXES = {1: ("position",), 2: ("row", "column"), 3: ("plane", "row", "column")}
 
 
 def as_range(what: str, chosen: object, size: int) -> range:
-    """What was chosen along one axis of `size`, as a range. UsageError if it is empty or outside."""
+    """What was chosen along one axis of `size`, as a range; UsageError if empty or outside."""
     found = None
     match chosen:
         case int() if not isinstance(chosen, bool):

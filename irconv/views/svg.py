@@ -24,8 +24,14 @@ _RULES: dict[str, tuple[str, str, str]] = {
     "pixel": ("", "fill: #ffffff", "fill: #161b22"),
     "zero": ("", "fill: #eaeef2", "fill: #21262d"),
     "padding": ("stroke-dasharray: 3 3", "fill: #ffffff", "fill: #0d1117"),
+    "window": ("", "fill: #b6d4fe", "fill: #1f4a80"),
     "faint": ("", "fill: #f6f8fa", "fill: #12171e"),
     "line": ("fill: none; stroke-width: 1", "stroke: #d0d7de", "stroke: #3d444d"),
+    "break": ("stroke-width: 1.5", "stroke: #818b98", "stroke: #656c76"),
+    "edge": ("fill: none; stroke-width: 2.25", "", ""),
+    "rim": ("fill: none; stroke-width: 3.75; stroke-opacity: 0.3", "stroke: #424a53", ""),
+    "bias-edge": ("stroke-width: 1; stroke-dasharray: 2 4", "stroke: #818b98", "stroke: #656c76"),
+    "bar": ("", "fill: #afb8c1", "fill: #565e68"),
     "zero-edge": ("fill: none; stroke-width: 1", "stroke: #d8dee4", "stroke: #2d333b"),
     "mark": ("fill: none; stroke-width: 2", "stroke: #1f2328", "stroke: #e6edf3"),
     "accent-line": ("fill: none; stroke-width: 2", "stroke: #0969da", "stroke: #4493f8"),
@@ -41,10 +47,11 @@ _RULES: dict[str, tuple[str, str, str]] = {
     "zero-ink": ("", "fill: #8c959f", "fill: #6e7681"),
     "accent": ("", "fill: #0969da", "fill: #4493f8"),
     "warning": ("", "fill: #bc4c00", "fill: #db6d28"),
-    "dark-ink": ("", "fill: #1f2328", "fill: #1f2328"),
+    "dark-ink": ("", "fill: #000000", "fill: #000000"),
     "light-ink": ("", "fill: #ffffff", "fill: #ffffff"),
     "middle": ("text-anchor: middle", "", ""),
     "end": ("text-anchor: end", "", ""),
+    **{f"s{size}": (f"font-size: {size}px", "", "") for size in range(7, 25)},
     "hot": ("stroke-width: 3; stroke-opacity: 1", "stroke: #1f2328", "stroke: #ffffff"),
 }  # fmt: skip
 
@@ -123,18 +130,26 @@ def text(x: float, y: float, content: Content, class_: str = "", **attributes: o
 
 
 def name_text(
-    x: float, y: float, name: str, below: str = "", class_: str = "", **attributes: object
+    x: float, y: float, name: tuple[str, str], size: int, class_: str = "", **attributes: object
 ) -> Element:
-    """A mathematical name with a subscript."""
-    return text(x, y, name_parts(name, below), f"maths {class_}".strip(), **attributes)
+    """A mathematical name with its subscript, in letters of `size` px."""
+    return text(x, y, name_parts(name, size), f"maths s{size} {class_}".strip(), **attributes)
 
 
-def name_parts(name: str, below: str = "") -> list[Element | str]:
-    """The content of a text element that shows `name` with the subscript `below`."""
-    head = element("tspan", name, class_="italic")
-    if not below:
+def name_parts(name: tuple[str, str], size: int) -> list[Element | str]:
+    """The content of a text that shows a name with its subscript and goes on on its base line."""
+    head = element("tspan", name[0], class_="italic")
+    if not name[1]:
         return [head]
-    return [head, element("tspan", below, dy=4, font_size="70%")]
+    drop = round(0.22 * size)
+    # the space of no width carries the base line back
+    back = element("tspan", "\u2009", dy=-drop, font_size="10%")
+    return [head, element("tspan", name[1], dy=drop, font_size=f"{0.7 * size:.3g}px"), back]
+
+
+def name_width(name: tuple[str, str], size: float) -> float:
+    """About the width of a written name."""
+    return 0.58 * size * len(name[0]) + 0.4 * size * len(name[1])
 
 
 def text_width(content: str, size: float = 13) -> float:
