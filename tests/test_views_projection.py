@@ -50,7 +50,7 @@ def forward(graph: Graph, inputs: dict[str, Array]) -> dict[str, Array]:
 STEP = 2.0**-30
 
 
-@settings(max_examples=150)
+@settings(max_examples=90)
 @given(graphs(steps=8), st.integers(0, 1 << 16))
 def test_the_gradient_is_what_differences_say(graph: Graph, seed: int) -> None:
     pick = np.random.default_rng(seed)

@@ -23,7 +23,7 @@ from irconv.views.seen import seen_values
 from irconv.views.sight import hull
 from tests.graphs import FRAGMENTS, graphs, integer_inputs, pair, preactivated, tail
 
-SAMPLED = 40
+SAMPLED = 15
 MIXED = (*FRAGMENTS, pair, preactivated, tail, tail)
 seen: Counter[str] = Counter()
 
@@ -53,7 +53,7 @@ def static(graph: Graph) -> Graph:
     return ic.lower(specialize(graph, dict.fromkeys(graph.symbols(), 1)), "fold")
 
 
-@settings(max_examples=150)
+@settings(max_examples=70)
 @given(graphs(steps=8, fragments=MIXED), st.integers(0, 1 << 16))
 def test_random_graphs_against_nan(graph: Graph, seed: int) -> None:
     pick = np.random.default_rng(seed)
@@ -76,15 +76,16 @@ def test_random_graphs_against_nan(graph: Graph, seed: int) -> None:
 
 def test_the_random_graphs_had_the_ops() -> None:
     print(dict(seen))
-    needed = {"Conv", "MaxPool", "AveragePool", "Add", "Concat", "Reshape", "Pad", "FusedConv"}
-    needed |= {"ConvTranspose", "GlobalAveragePool", "Gemm", "ConvPair", "PreactConv", "Slice"}
+    needed = {"Conv", "MaxPool", "AveragePool", "Add", "Concat", "Reshape", "FusedConv"}
+    needed |= {"ConvTranspose", "ConvPair", "PreactConv", "BatchNormalization", "Transpose"}
+    assert len(seen) > 20
     assert needed - set(seen) == set()
 
 
 compared: Counter[str] = Counter()
 
 
-@settings(max_examples=150)
+@settings(max_examples=70)
 @given(graphs(steps=8, fragments=MIXED), st.integers(0, 1 << 16))
 def test_intervals_are_the_hull_of_the_exact_set(graph: Graph, seed: int) -> None:
     pick = np.random.default_rng(seed)
@@ -114,9 +115,9 @@ def test_intervals_are_the_hull_of_the_exact_set(graph: Graph, seed: int) -> Non
 
 def test_the_intervals_were_compared() -> None:
     print(dict(compared))
-    assert compared["placed"] > 1000
+    assert compared["placed"] > 300
     assert compared["mixed"] > 50
-    assert compared["each"] > 1000
+    assert compared["each"] > 300
 
 
 def test_channels_put_together_see_unlike_parts() -> None:
