@@ -316,7 +316,8 @@ class Graph:
     ) -> Node:
         """Appends a node, or inserts it `before` another; infers the types unless given."""
         operands = _trimmed(operands)
-        check_count(op, [v is not None for v in operands])
+        if types is not None:
+            check_count(op, [v is not None for v in operands])
         given = list(names) + [None] * (op.n_results - len(names))
         chosen = [self.fresh_name(n) for n in given] if all(given) else self._name_results(given)
         found = tuple(types) if types is not None else infer(op, operands, chosen)
@@ -469,6 +470,7 @@ def infer(op: Op, operands: Sequence[Value | None], names: Sequence[str]) -> tup
 
     Layouts are not inferred: they say how a tensor lies in memory, and are chosen by a pass.
     """
+    check_count(op, [v is not None for v in operands])
     types = [_plain(v.type) if v is not None else None for v in operands]
     constants = [v.array if v is not None else None for v in operands]
     return tuple(_named(t, name) for t, name in zip(op.infer(types, constants), names, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from irconv.dim import symbol
 from irconv.errors import IrconvError, ParseError
 from irconv.graph import Graph
 from irconv.ops.activation import LeakyRelu
+from irconv.ops.conv import Conv
+from irconv.pipeline import lower
 from irconv.text import parse
 from irconv.types import TensorType, type_of
 from irconv.verify import verify
@@ -168,3 +171,15 @@ def test_a_constant_without_content_can_be_looked_at() -> None:
     assert read == graph
     assert read.value("k").array is None
     verify(read)
+
+
+def test_a_matrix_without_its_index_is_refused_before_its_type_is_inferred() -> None:
+    graph = Graph("g")
+    x = graph.add_input("x", TensorType("f32", (1, 1, 3, 3)))
+    w = graph.add_parameter("w", np.ones((1, 1, 2, 2), np.float32))
+    graph.set_outputs([graph.add_node(Conv((2, 2)), [x, w], ["y"]).result])
+    lowered = lower(graph, "conv_matrix")
+    arrays = {v.digest: v.array for v in lowered.parameters.values() if v.array is not None}
+    text = re.sub(r"ConvMatrix\(%w, .*?\)", "ConvMatrix(%w)", str(lowered))
+    with pytest.raises(ParseError, match="ConvMatrix has the wrong number of operands"):
+        parse(text, arrays)
