@@ -13,9 +13,11 @@ from irconv.algorithms import AlgorithmChoice, Layer, Tunable, owners
 from irconv.backend import Backend, Options
 from irconv.errors import BackendError, InputError, printable
 from irconv.graph import Graph
+from irconv.heap import trim
 from irconv.inspector.samples import seeded_inputs
 from irconv.pipeline import Pass, Stage, lower, pipeline_text
 from irconv.profiling import Profiled, Tunes
+from irconv.sources import modules_digest
 from irconv.types import Array
 
 ROUNDS = 5  # in which the programs take turns
@@ -86,6 +88,8 @@ class _Tuning:
                 times = self._measured(chosen)
             except (InputError, _NotMeasuredError) as error:
                 return Tuned(self.passes, f"tune: nothing was measured: {error}")
+            finally:
+                trim()  # three programs, each with weights of its own
             source = "measured now"
             tuning_cache.store(key, times)
         measured = tuple(times[layer.work] for layer in self.layers)
@@ -100,7 +104,8 @@ class _Tuning:
     def _key(self) -> str:
         assert isinstance(self.backend, Tunes)
         rest = pipeline_text(self.passes[self.place :])
-        version = f"{self.backend.name} {self.backend.machine_version()}"
+        made_by = modules_digest(type(p).__module__ for p in self.passes[self.place :])
+        version = f"{self.backend.name} {self.backend.machine_version()} {made_by}"
         return tuning_cache.key_of(
             self.before, rest, version, self.options.precision, str(self.options.threads)
         )

@@ -104,6 +104,16 @@ def test_the_command_it_tells_asks_for_the_same_again() -> None:
     assert again["models"][0]["engines"][0]["name"] == "irconv fast fold,im2col"
 
 
+def test_the_tuned_pipeline_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("zoo:lenet5", *QUICK, "--tune", "-p", "fold,fuse", "-q")
+    done = bench(*words, "--markdown", "b.md")
+    assert "\nirconv fast fold,fuse tuned: fold,fuse\n" in done.stdout
+    assert ": irconv fast fold,fuse tuned: `fold,fuse`" in Path("b.md").read_text()
+    found = json.loads(bench(*words, "--json", "-").stdout)["models"][0]["engines"]
+    assert [(e["passes"], e["tuned"]) for e in found] == [("fold,fuse", True), (None, False)]
+
+
 def test_layers_of_a_backend_that_times_none() -> None:
     done = bench("zoo:lenet5", *QUICK, "--layers")
     assert "the backend times no layers" in done.stderr

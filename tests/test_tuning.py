@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import sys
 import uuid
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import irconv as ic
-from irconv import code_cache, tuning, tuning_cache
+from irconv import code_cache, sources, tuning, tuning_cache
 from irconv.algorithms import AlgorithmChoice, owners
 from irconv.backend import Options
+from irconv.backends import numba_cpu
 from irconv.backends.numba_cpu import NumbaCpu
 from irconv.backends.numba_cpu.program import CpuProgram
 from irconv.cli import app
@@ -289,6 +293,59 @@ def test_other_settings_are_measured_anew(case: str, folder: Path) -> None:
     build(network(), backend, pipeline, options)
     assert backend.profiled
     assert len(list(folder.iterdir())) == 2
+
+
+def test_other_sources_of_the_passes_are_measured_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(network(), Fake())
+    monkeypatch.setattr(tuning, "modules_digest", lambda names: ",".join(sorted(names)))
+    backend = Fake()
+    build(network(), backend)
+    assert backend.profiled
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_the_digest_of_a_module_is_that_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "some_passes"
+    package.mkdir()
+    for name in ("__init__", "one", "sibling"):
+        (package / f"{name}.py").write_text("x = 1\n")
+    (tmp_path / "lone_pass.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = [importlib.import_module(n) for n in ("some_passes.one", "lone_pass")]
+    names = [m.__name__ for m in modules]
+    found = []
+    for changed in (None, package / "sibling.py", tmp_path / "lone_pass.py", None):
+        if changed is not None:
+            changed.write_text("x = 2\n")
+        sources.folder_digest.cache_clear()
+        found.append(sources.modules_digest(names))
+    assert found[0] != found[1] != found[2] == found[3] != found[0]
+    assert sources.modules_digest(["no.such.module"])
+    for name in ("some_passes", *names):
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_the_backend_digests_all_its_sources() -> None:
+    assert sources.folder_digest(Path(numba_cpu.__file__).parent) in NumbaCpu().machine_version()
+
+
+def test_what_was_measured_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[weakref.ref[FakeProgram]] = []
+    compile_one, left = Fake.compile, []
+
+    def kept(self: Fake, *given: Any) -> FakeProgram:
+        program = compile_one(self, *given)
+        alive.append(weakref.ref(program))
+        return program
+
+    monkeypatch.setattr(Fake, "compile", kept)
+    monkeypatch.setattr(tuning, "trim", lambda: left.append([r() for r in alive]))
+    build(network(), Fake())
+    assert left == [[None] * 3]
 
 
 def test_another_structure_has_another_key() -> None:

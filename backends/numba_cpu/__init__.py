@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from irconv.backends.numba_cpu.assemble import assemble
 from irconv.backends.numba_cpu.peak import peak_flops
 from irconv.backends.numba_cpu.program import CpuProgram
 from irconv.graph import Graph
+from irconv.sources import folder_digest
 
 _FUSED = "canonicalize,fold,fold_batchnorm,hoist_pool,fuse,canonicalize"
 
@@ -50,7 +52,7 @@ class NumbaCpu:
 
     def machine_version(self) -> str:
         """A digest of this backend's source, of its compilers and of the CPU."""
-        return native.version()
+        return f"{native.version()} {folder_digest(Path(__file__).parent)}"
 
     def peak_flops(self, threads: int) -> float:
         """Float32 operations a second of the micro-kernel, by `threads` threads at once."""

@@ -8,6 +8,13 @@ from typing import Any, TypeVar, cast
 from numba import njit
 from numba.extending import intrinsic
 
+_PART: dict[str, Any] = {
+    "error_model": "numpy",
+    "nogil": True,
+    "boundscheck": False,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -17,13 +24,7 @@ def compiled_part(function: Function) -> Function:
     So division follows NumPy (no ZeroDivisionError), and `range` has no step unless it is a
     constant. Python itself cannot call it: without wrappers a kernel is compiled a tenth faster.
     """
-    part: Any = njit(
-        error_model="numpy",
-        nogil=True,
-        boundscheck=False,
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-    )(function)
+    part: Any = njit(**_PART)(function)
     return cast(Function, part)
 
 

@@ -184,6 +184,8 @@ def _row(
         cold,
         cached,
         runner.failures.get(name),
+        runner.executables[name].report.pipeline if name in runner.executables else None,
+        job.tune and name in runner.executables,
     )
 
 

@@ -130,6 +130,11 @@ def _setting(comparisons: Sequence[Comparison], title: str) -> Iterator[str]:
         lines.append([short_name(comparison.model), *cells, f"{max(errors, default=0):.0e}"])
     yield f"## Times: {title}"
     yield table(columns, lines)
+    tuned = [(c.model, r) for c in comparisons for r in c.rows if r.tuned]
+    if tuned:
+        yield "\n".join(
+            f"- {short_name(m)}: {r.name} tuned: {_name(r.passes or '')}" for m, r in tuned
+        )
     failed = [(c.model, r) for c in comparisons for r in c.rows if r.failed]
     if failed:
         yield "\n".join(

@@ -19,7 +19,8 @@ class Row:
     """One engine: its times, how many times faster than each peer it is, what it holds.
 
     `ratios`: a peer's median / this one's. `error`: the largest difference from the first peer,
-    relative to its largest output. `failed`: why there is no time.
+    relative to its largest output. `failed`: why there is no time. `passes`: what ran, as the text
+    of a pipeline, with the choices of a `tuned` one stated; `pipeline` is what was asked for.
     """
 
     name: str
@@ -32,6 +33,8 @@ class Row:
     cold: Held | None = None
     cached: Held | None = None
     failed: str | None = None
+    passes: str | None = None
+    tuned: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -49,6 +52,8 @@ class Row:
             "name": self.name,
             "engine": self.engine,
             "pipeline": self.pipeline,
+            "passes": self.passes,
+            "tuned": self.tuned,
             "precision": self.precision,
             **(self.timing.to_json() if self.timing else {"median_ms": None}),
             "ratios": self.ratios,

@@ -21,6 +21,8 @@ def print_comparison(comparison: Comparison, peak: float | None) -> None:
     for row in comparison.rows:
         if row.failed:
             console.result(f"{row.name} failed: {printable(row.failed, 400)}")
+        elif row.tuned:
+            console.result(f"{row.name} tuned: {row.passes}")
     for name, layers in comparison.layers.items():
         console.show(_layers(f"{name}, layers", layers, peak))
         slower = sum(layer.is_slower for layer in layers)
