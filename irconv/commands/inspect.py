@@ -10,6 +10,8 @@ import typer
 
 from irconv.backend import Options, default_pipeline, find_backend
 from irconv.commands import console
+from irconv.commands.live import MemoryLimit, Port, Serve, TimeLimit, Words
+from irconv.commands.live import serve as serve_live
 from irconv.commands.options import (
     Backend,
     Batch,
@@ -23,6 +25,7 @@ from irconv.commands.options import (
 from irconv.errors import UsageError, printable
 from irconv.inspector.document import document
 from irconv.inspector.html import save_html
+from irconv.inspector.live.worker import Limits
 from irconv.inspector.trace import trace
 from irconv.pipeline import parse_pipeline, pipeline_text
 
@@ -44,14 +47,21 @@ def inspect(
     random_weights: RandomWeights = None,
     seed: Seed = 0,
     json: Json = False,
+    serve: Serve = False,
+    port: Port = 0,
+    time_limit: TimeLimit = Limits.seconds,
+    memory_limit: MemoryLimit = Limits.memory >> 20,
 ) -> None:
     """Write a report of what each pass did: one HTML file that needs no network and no server.
 
     Without --pipeline it is the default pipeline of --backend. With --json the document that the
-    page draws goes to stdout (docs/report-schema.md).
+    page draws goes to stdout (docs/report-schema.md). With --serve the passes are edited in the
+    page, at an address on this machine that is printed.
     """
-    if output is None and not json:
-        raise UsageError("nowhere to write to", hint="-o report.html, or --json")
+    if serve and (output is not None or json):
+        raise UsageError("--serve writes no file", hint="leave out -o and --json")
+    if output is None and not json and not serve:
+        raise UsageError("nowhere to write to", hint="-o report.html, --json or --serve")
     if output is not None and output.suffix not in (".html", ".htm"):
         raise UsageError(
             "wrong --output", expected="a path that ends in .html", got=printable(output)
@@ -60,6 +70,11 @@ def inspect(
         pipeline = default_pipeline(find_backend(backend), Options())
     passes = parse_pipeline(pipeline)
     graph = read_model(model, batch, random_weights)
+    if serve:
+        words = Words(model, batch, random_weights, seed)
+        limits = Limits(time_limit, memory_limit << 20)
+        serve_live(graph, pipeline_text(passes), words, numerics=numerics, port=port, limits=limits)
+        return
     command = _command(model, pipeline_text(passes), numerics, batch, random_weights, seed)
     traced = trace(graph, passes, numerics=numerics, seed=seed)
     told = document(traced, command)

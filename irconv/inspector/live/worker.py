@@ -1,0 +1,227 @@
+"""The process that makes the reports of a live session, bounded in time and memory."""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import resource
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from irconv.errors import IrconvError, printable
+from irconv.graph import Graph
+from irconv.inspector.document import document
+from irconv.inspector.html import report
+from irconv.inspector.trace import Trace, trace
+from irconv.listing import parameter_line
+from irconv.registry import register_plugin
+from irconv.text import parse
+from irconv.types import Array
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may take: seconds, and bytes above what the process holds before it.
+
+    `start` seconds are for reading the model; `report` bytes for the page that is made.
+    """
+
+    seconds: float = 120.0
+    memory: int = 4 << 30
+    start: float = 120.0
+    report: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One report: the passes as text, and whether each one's error is measured.
+
+    `backend`: the program that it makes is a stage too; `command` is shown in the report.
+    """
+
+    pipeline: str
+    numerics: bool = False
+    seed: int = 0
+    backend: str | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The report as HTML and what each pass did, or the line of an error."""
+
+    html: bytes = b""
+    pipeline: str = ""
+    steps: tuple[Mapping[str, Any], ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A graph as it goes to another process: its listing, since pickle would recurse along its
+    nodes, its big arrays by their digests, and the plugins' files.
+    """
+
+    listing: str
+    arrays: Mapping[str, Array] = field(repr=False)
+    plugins: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, graph: Graph, plugins: Sequence[str] = ()) -> Subject:
+        big = {
+            v.digest: v.array
+            for v in graph.parameters.values()
+            if v.array is not None and f"#{v.digest}" in parameter_line(v)
+        }
+        return cls(str(graph), big, tuple(plugins))
+
+    def graph(self) -> Graph:
+        """The graph, in the process that was given this."""
+        for number, file in enumerate(self.plugins):
+            _load_plugin(Path(file), number)
+        return parse(self.listing, self.arrays)
+
+
+class Worker:
+    """A process of its own that answers requests, one at a time.
+
+    One that takes too long, too much memory, or ends, is replaced by a fresh one.
+    """
+
+    def __init__(self, subject: Subject, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._subject = subject
+        self._process: Any = None
+        self._pipe: Connection | None = None
+
+    def start(self) -> None:
+        """Starts the process, which reads the model meanwhile."""
+        ours, theirs = multiprocessing.Pipe()
+        context = multiprocessing.get_context("spawn")
+        arguments = (theirs, self._subject, self.limits)
+        self._process = context.Process(target=work, args=arguments, daemon=True)
+        self._process.start()
+        theirs.close()
+        self._pipe = ours
+
+    def ask(self, request: Request) -> Answer:
+        """The answer to a request, within the limits."""
+        fresh = self._pipe is None
+        if fresh:
+            self.start()
+        assert self._pipe is not None
+        pipe = self._pipe
+        try:
+            if not self._is_ready(pipe):
+                return self._ended(f"the model was not read within {self.limits.start:g} s")
+            pipe.send(request)
+            if not pipe.poll(self.limits.seconds):
+                return self._ended(f"stopped: it took more than {self.limits.seconds:g} s")
+            answer: Answer = pipe.recv()
+        except (EOFError, OSError):
+            return self._ended("the process that made the report ended, probably out of memory")
+        if answer.error.startswith(_NO_MEMORY):
+            self.close()
+        return answer
+
+    _ready: Connection | None = None
+
+    def _is_ready(self, pipe: Connection) -> bool:
+        if self._ready is not pipe and pipe.poll(self.limits.start):
+            pipe.recv()
+            self._ready = pipe
+        return self._ready is pipe
+
+    def _ended(self, why: str) -> Answer:
+        self.close()
+        return Answer(error=why)
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+        if self._pipe is not None:
+            self._pipe.close()
+        self._process = self._pipe = None
+
+
+_NO_MEMORY = "the memory of one request is not enough"
+
+
+def work(pipe: Connection, subject: Subject, limits: Limits) -> None:
+    """The process: answers requests until the other end closes the pipe."""
+    # the keyboard's interrupt is for the server, which ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    graph = subject.graph()
+    _bound_memory(limits.memory)
+    pipe.send("ready")
+    while True:
+        try:
+            request = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(answer(graph, request, limits))
+
+
+def answer(graph: Graph, request: Request, limits: Limits) -> Answer:
+    """The report, or the line that says why there is none."""
+    try:
+        traced = trace(
+            graph,
+            request.pipeline,
+            numerics=request.numerics,
+            seed=request.seed,
+            backend=request.backend,
+        )
+        html = report(document(traced, request.command or None)).encode()
+    except IrconvError as error:
+        return Answer(error=printable(f"error[{error.code}]: {error}", 2000))
+    except MemoryError:
+        return Answer(error=f"{_NO_MEMORY} ({limits.memory >> 20} MiB)")
+    except Exception as error:  # noqa: BLE001 - a defect must not end the session
+        kind = type(error).__name__
+        return Answer(error=printable(f"error[internal]: {kind}: {error}", 2000))
+    if len(html) > limits.report:
+        return Answer(error=f"the report has {len(html)} bytes, more than {limits.report}")
+    return Answer(html, traced.pipeline, tuple(_steps(traced)))
+
+
+def _steps(traced: Trace) -> list[dict[str, Any]]:
+    return [
+        {
+            "pass": p.name,
+            "changed": p.stage.changed,
+            "matches": p.matches,
+            "nodes": [p.before.nodes, p.after.nodes],
+            "milliseconds": round(1e3 * p.stage.seconds, 1),
+            "failed": p.numerics.failed if p.numerics else None,
+        }
+        for p in traced.passes
+    ]
+
+
+def _bound_memory(extra: int) -> None:
+    """Lets this process take `extra` bytes more than it has now."""
+    if not sys.platform.startswith("linux"):
+        return
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    bound = pages * resource.getpagesize() + extra
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard == resource.RLIM_INFINITY or bound < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+
+
+def _load_plugin(file: Path, number: int) -> None:
+    spec = importlib.util.spec_from_file_location(f"irconv_plugin_{number}", file)
+    if spec is None or spec.loader is None:
+        return
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    register_plugin(module)
