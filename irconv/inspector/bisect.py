@@ -167,6 +167,7 @@ class _Search:
                 return replace(found, index=index, error_before=self._error_of(found))
             assert isinstance(tried, Stage)
             graph = tried.after
+            self.reference.keep()
         return None
 
     def _judged(self, stage: Stage) -> tuple[float, Fault | None]:

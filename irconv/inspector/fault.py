@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from irconv.errors import IrconvError, PassError, VerifyError
 from irconv.graph import Graph, Value
+from irconv.inspector.evaluator import Evaluator
 from irconv.inspector.numerics import TOLERANCE, array_error
 from irconv.interpret import interpret
 from irconv.ops.softmax import LogSoftmax, Softmax
@@ -82,8 +83,14 @@ class Reference:
         expected: Mapping[str, Array] | None = None,
     ) -> None:
         self.inputs = dict(inputs)
+        self._evaluator = Evaluator(inputs)
         self._logits = [v.name for v in map(_logits, source.outputs) if v is not None]
         self._expected = self._run(source) | dict(expected or {})
+        self.keep()
+
+    def keep(self) -> None:
+        """The graph that ran last is much like the next ones: what is equal is not run again."""
+        self._evaluator.keep()
 
     def error(self, graph: Graph) -> float:
         """The largest over the outputs of max|y - yref| / max|yref|."""
@@ -110,14 +117,7 @@ class Reference:
         return error, Fault("numerics", message, rules, records=stage.records, error=error)
 
     def _run(self, graph: Graph) -> dict[str, Array]:
-        wanted = {graph.value(n) for n in self._logits if n in graph}
-        found: dict[str, Array] = {}
-
-        def watch(value: Value, array: Array) -> None:
-            if value in wanted:
-                found[value.name] = array
-
-        return found | interpret(graph, self.inputs, float64=True, watch=watch)
+        return self._evaluator.run(graph, self._logits)
 
     def _distance(self, found: Mapping[str, Array]) -> float:
         # what a rewrite took the name of, it may hold in another form
