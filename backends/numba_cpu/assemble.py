@@ -20,6 +20,7 @@ from irconv.backends.numba_cpu.program import STATUS_BYTES, CpuProgram, Patch, S
 from irconv.backends.numba_cpu.storages import Storages, find_storages
 from irconv.backends.numba_cpu.views import find_views, in_blocks, is_static
 from irconv.graph import Graph, Node, Value
+from irconv.heap import require
 from irconv.interpret import content
 from irconv.memory_plan import ALIGNMENT, lifetimes, plan_memory
 from irconv.op import Op
@@ -44,6 +45,7 @@ def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
     storages = find_storages(graph, views)
     bound = {n: _bind(n, options.threads, storages) for n in graph if n not in views.free}
     layout = _lay_out(graph, views.owners, bound.values())
+    require(layout.arena_bytes + known_bytes(graph.outputs), "one call of the program")
     table = _Table(layout, views.owners, _last_reads(graph))
     for node in graph:
         if node in bound:

@@ -9,6 +9,7 @@ import numpy as np
 from irconv.dim import substitute
 from irconv.errors import InputError, printable
 from irconv.graph import Graph, Value
+from irconv.heap import require
 from irconv.types import Array
 
 # below the size of any embedding that a small network has, so that it is a valid index
@@ -24,6 +25,8 @@ def seeded_inputs(
     then.
     """
     given = dict.fromkeys(graph.symbols(), 1) | dict(sizes or {})
+    sizes_in_bytes = [substitute(v.tensor_type.nbytes, given) for v in graph.inputs]
+    require(sum(n for n in sizes_in_bytes if isinstance(n, int)), "the inputs")
     return {
         value.name: _random(value, given, np.random.default_rng([seed, place]))
         for place, value in enumerate(graph.inputs)
