@@ -25,6 +25,7 @@ from irconv.commands.options import (
 from irconv.errors import UsageError, printable
 from irconv.inspector.document import document
 from irconv.inspector.html import save_html
+from irconv.inspector.layer_pages import layer_pages
 from irconv.inspector.live.worker import Limits
 from irconv.inspector.trace import trace
 from irconv.pipeline import parse_pipeline, pipeline_text
@@ -43,6 +44,10 @@ def inspect(
             "--numerics", help="Measure the error of each pass; exact ones on integers, bit by bit."
         ),
     ] = False,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option("--layers", metavar="NAME", help="Draw this layer, or all; else ten of them."),
+    ] = None,
     batch: Batch = None,
     random_weights: RandomWeights = None,
     seed: Seed = 0,
@@ -77,7 +82,7 @@ def inspect(
         return
     command = _command(model, pipeline_text(passes), numerics, batch, random_weights, seed)
     traced = trace(graph, passes, numerics=numerics, seed=seed)
-    told = document(traced, command)
+    told = document(traced, command) | {"layers": layer_pages(graph, layers)}
     if output is not None:
         save_html(told, output)
         console.note(f"wrote {printable(output)} ({output.stat().st_size / 1e6:.1f} MB)")

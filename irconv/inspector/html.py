@@ -16,6 +16,7 @@ from typing import Any
 from irconv.errors import printable
 from irconv.inspector.graph_layout import Layout, layout
 from irconv.inspector.neighbourhood import shown_ids
+from irconv.views.svg import STYLE, without_style
 
 # in this order they are one script
 SCRIPTS = (
@@ -105,12 +106,18 @@ def _chunks(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "document", json_text(packed)
     yield "kernel-sources", _compressed(kernels)
     for index, layer in enumerate(layers.values()):
-        yield f"layer-{index}", _compressed(layer.get("views", []))
+        yield f"layer-{index}", _compressed([_plain_view(v) for v in layer.get("views", ())])
+    yield "view-style", json_text(STYLE)
 
 
 def _layer_head(layer: Mapping[str, Any]) -> dict[str, Any]:
     names = [view["name"] for view in layer.get("views", ())]
     return {k: v for k, v in layer.items() if k != "views"} | {"names": names}
+
+
+def _plain_view(view: Mapping[str, Any]) -> dict[str, Any]:
+    """A view whose picture leaves out the style that all of them share."""
+    return {**view, "svg": without_style(view["svg"])}
 
 
 def _kernel_head(kernel: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,13 @@ function error(value) {
   if (typeof value === "string") return value;
   return value === 0 ? "0" : value.toExponential(1).replace("e-", "e\u2212").replace("e+", "e");
 }
-const percent = (part, whole) => (whole ? `${(100 * part / whole).toFixed(part / whole < 0.0995 ? 1 : 0)}\u202f%` : "-");
+// never "100 %" of what is not all, never "0 %" of something
+function percent(part, whole) {
+  if (!whole) return "-";
+  const share = 100 * part / whole, rest = Math.min(share, 100 - share);
+  const digits = rest <= 0 || rest >= 9.95 ? 0 : rest >= 0.95 ? 1 : clamp(Math.ceil(-Math.log10(rest)) + 1, 1, 6);
+  return `${share.toFixed(digits)}\u202f%`;
+}
 const cut = (text, length) => (text.length <= length ? text : `${text.slice(0, Math.max(1, length - 1))}\u2026`);
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const phone = () => matchMedia("(max-width: 860px)").matches;

@@ -2,17 +2,14 @@
 const hotSheet = () => {
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(`
-    :host { display: block; }
+:host { display: block; }
     svg { max-width: 100%; height: auto; }
-    [data-w], [data-o], [data-i], [data-b] { transition: none; }
-    .hot { outline: none; filter: none; }
-    rect.hot, circle.hot, ellipse.hot, polygon.hot { stroke: #d98f00 !important; stroke-width: 2.5px !important; paint-order: stroke; }
-    line.hot, path.hot, polyline.hot { stroke: #d98f00 !important; stroke-width: 3px !important; stroke-opacity: 1 !important; }
-    text.hot, tspan.hot { fill: light-dark(#9a5b00, #ffcf40) !important; font-weight: 700; }
-    svg.linked [data-w]:not(.hot) { opacity: .38; }`);
+    svg.linked [data-w]:not(.hot), svg.linked [data-b]:not(.hot) { opacity: .3; }
+    rect.hot, circle.hot { paint-order: stroke; }`);
   return sheet;
 };
-let linkStyle = null;
+let linkStyle = null, viewStyle = null;
+const VIEW_STYLE = () => (viewStyle ??= read("view-style"));
 
 function layersPage(now) {
   const ids = Object.keys(DOC.layers);
@@ -24,13 +21,16 @@ function layersPage(now) {
 
 function layerTable(ids) {
   const one = stage(0);
-  const body = h("tbody", null, ids.map((id) => {
+  const drawnFirst = [...ids].sort((a, b) => (DOC.layers[b].names.length > 0) - (DOC.layers[a].names.length > 0));
+  const body = h("tbody", null, drawnFirst.map((id) => {
     const layer = DOC.layers[id], node = one.byId.get(Number(id)), f = layer.facts || {};
-    return h("tr", { class: "go", onclick: () => go({ layer: id }) }, h("td", null, h("button", null, name(layer.title))), h("td", null, node ? node.op : ""), h("td", { class: "mono" }, node ? node.type : ""), h("td", { class: "num" }, f.free_weights !== undefined ? short(f.free_weights) : ""), h("td", { class: "num" }, node ? short(node.macs) : ""));
+    return h("tr", { class: `go${layer.names.length ? "" : " same"}`, "data-layer": id, onclick: () => go({ layer: id }) }, h("td", null, h("button", null, name(layer.title)), layer.names.length ? "" : h("span", { class: "small" }, "  numbers only")), h("td", { class: "mono" }, node ? `${node.op} ${kernelShape(node)}` : ""), h("td", { class: "mono" }, node ? node.type : ""), h("td", { class: "num" }, f.free_weights !== undefined ? short(f.free_weights) : ""), h("td", { class: "num" }, f.density !== undefined ? percent(1 - f.density, 1) : ""), h("td", { class: "num" }, node ? short(node.macs) : ""));
   }));
-  return h("div", { class: "scroll" }, h("div", { class: "sheet", "data-testid": "layers" }, h("div", null, h("h1", null, "Layers"), h("p", { class: "lead" }, "Each convolution, drawn from its own sizes and weights.")), h("section", { class: "card table-wrap" }, h("table", null, h("thead", null, h("tr", null, ["layer", "op", "result"].map((t) => h("th", null, t)), h("th", { class: "num" }, "free weights"), h("th", { class: "num" }, "multiply-adds"))), body))));
+  return h("div", { class: "scroll" }, h("div", { class: "sheet", "data-testid": "layers" }, h("div", null, h("h1", null, "Layers"), h("p", { class: "lead" }, "Each convolution as what it is: one matrix, its weights shared, most of its entries fixed zeros. Drawn from its own sizes and weights.")), h("section", { class: "card table-wrap" }, h("table", null, h("thead", null, h("tr", null, ["layer", "op", "result"].map((t) => h("th", null, t)), h("th", { class: "num" }, "free weights"), h("th", { class: "num" }, "fixed zeros"), h("th", { class: "num" }, "multiply-adds"))), body))));
 }
 
+const kernelShape = (node) => (/kernel_shape = \[([\d, ]+)\]/.exec(node.attributes)?.[1] || "").replaceAll(", ", "\u00d7");
+const viewLabel = (text) => text[0].toUpperCase() + text.slice(1).replaceAll("_", " ");
 const QUESTION_OF = { matrix: "What is shared?", dense_network: "What is zero?", receptive_field: "How far does it see?", filters: "What does it find?" };
 
 function layerPage(id, now) {
@@ -45,29 +45,44 @@ function layerPage(id, now) {
   if (layer.facts) sheet.append(factsCard(layer.facts));
   const nav = h("div", { class: "view-nav", role: "navigation", "aria-label": "views" });
   const grid = h("div", { class: "views-grid" }, h("p", { class: "muted" }, "..."));
-  sheet.append(nav, h("p", { class: "hover-note", role: "status" }, "Point at a weight, an output or an input: all its places light up."), grid);
+  nav.append(h("span", { class: "muted small" }, "..."));
+  sheet.append(nav, grid);
   const scroll = h("div", { class: "scroll" }, sheet);
   piece(`layer-${layer.chunk}`).then((views) => {
-    if (!views.length) { clear(grid, h("p", { class: "muted" }, "This layer has no pictures.")); return; }
+    if (!views.length) { clear(grid, h("p", { class: "muted" }, "This layer is not drawn here: a report draws some layers of each kind. ", h("code", null, `--layers ${layer.title}`), " draws it.")); return; }
     const boxes = views.map(viewBox);
     clear(grid, boxes);
-    clear(nav, views.map((v, i) => h("button", { "data-view": v.name, onclick: () => { go({ pic: v.name }, true); boxes[i].scrollIntoView({ block: "start" }); } }, v.title)));
+    const note = h("p", { class: "hover-note", role: "status" }, "Point at a weight, an output or an input: all its places light up.");
+    clear(nav, views.map((v, i) => h("button", { "data-view": v.name, onclick: () => { go({ pic: v.name }, true); boxes[i].scrollIntoView({ block: "start" }); } }, viewLabel(v.name))), note);
+    boxes.forEach((b) => { b.style.scrollMarginTop = `${nav.offsetHeight + 8}px`; });
     drawWhenSeen(boxes, views, scroll);
-    linkHover(grid, sheet.querySelector(".hover-note"));
+    linkHover(grid, note);
     const wanted = views.findIndex((v) => v.name === now.pic);
     if (wanted > 0) { for (const k of boxes.keys()) if (k <= wanted) drawView(boxes[k], views[k]); boxes[wanted].scrollIntoView({ block: "start" }); }
   });
   return scroll;
 }
 
-function factsCard(facts_) {
-  const tell = (v) => (typeof v === "number" ? (Number.isInteger(v) ? count(v) : Math.abs(v) < 1e-3 || Math.abs(v) >= 1e5 ? error(v) : String(Number(v.toPrecision(4)))) : Array.isArray(v) ? v.join(" \u00d7 ") : v === null ? "-" : typeof v === "object" ? Object.entries(v).map(([k, x]) => `${k} ${tell(x)}`).join(", ") : String(v));
-  return h("section", { class: "facts" }, Object.entries(facts_).map(([k, v]) => fact(k.replaceAll("_", " "), tell(v))));
+function factsCard(f, title_) {
+  const box_ = h("section", { class: "facts" });
+  const put = (value, what, text, note) => { if (value !== null && value !== undefined) box_.append(fact(what, text, note)); };
+  const places = f.places && (f.places[0] === f.places[1] ? count(f.places[0]) : `${count(f.places[0])}\u2013${count(f.places[1])}`);
+  put(f.rows, "Its matrix", `${short(f.rows)} \u00d7 ${short(f.columns)}`, "outputs \u00d7 inputs, of one image");
+  put(f.free_weights, "Free weights", count(f.free_weights), `a dense layer has ${short(f.rows * f.columns)}`);
+  put(places, "Shared", `${places} places`, "at which each weight stands");
+  put(f.fixed_zeros, "Fixed zeros", percent(f.fixed_zeros, f.rows * f.columns), `${short(f.fixed_zeros)} of ${short(f.rows * f.columns)} entries`);
+  put(f.diagonals, "Non-zero diagonals", count(f.diagonals), "what it costs under homomorphic encryption");
+  const bar = (f.crossbars || [])[0];
+  put(bar, "Crossbar tiles", bar && count(bar.tiles), bar && `of ${bar.rows} \u00d7 ${bar.columns}, ${percent(bar.use, 1)} used`);
+  put(f.spectral_norm, "Spectral norm", f.spectral_norm && String(Number(f.spectral_norm.toPrecision(4))), "the most it stretches an image");
+  put(f.rank, "Rank", f.rank && count(f.rank), f.condition ? `condition ${Number(Number(f.condition).toPrecision(3))}` : "");
+  put(f.adjoint, "Adjoint test", error(f.adjoint), "<Wx, y> against <x, W\u2032y>");
+  return box_;
 }
 
 function viewBox(view) {
-  return h("section", { class: "card view", "data-view": view.name, style: { "scroll-margin-top": "3rem" } },
-    h("figure", null, h("div", { class: "card-head" }, h("h2", null, view.title), QUESTION_OF[view.name] && h("span", { class: "muted small" }, QUESTION_OF[view.name])), h("div", { class: "drawing", style: { "min-height": "8rem" } }), h("figcaption", null, h("bdi", null, view.caption), view.part && h("span", { class: "part" }, `Drawn here: ${view.part}`))));
+  return h("section", { class: "card view", "data-view": view.name },
+    h("figure", null, h("div", { class: "card-head" }, h("h2", null, view.title), QUESTION_OF[view.name] && h("span", { class: "muted small" }, QUESTION_OF[view.name])), h("div", { class: "drawing", style: { "min-height": "8rem" } }), h("figcaption", null, h("bdi", null, view.caption))));
 }
 function drawWhenSeen(boxes, views, root) {
   const watch = new IntersectionObserver((seen) => {
@@ -79,14 +94,12 @@ function drawView(box_, view) {
   if (box_.dataset.drawn) return;
   box_.dataset.drawn = "yes";
   const host = h("div", { class: "svg-host" });
-  const parsed = new DOMParser().parseFromString(view.svg, "image/svg+xml");
+  const styles = [view.style || VIEW_STYLE()];
+  // a style element would be refused by the page's policy: its text becomes a sheet of the picture
+  const bare_ = view.svg.replace(/<style[^>]*>([\s\S]*?)<\/style>/g, (_, text) => { styles.push(text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&")); return ""; });
+  const parsed = new DOMParser().parseFromString(bare_, "image/svg+xml");
   if (parsed.querySelector("parsererror")) { box_.querySelector(".drawing").textContent = "This picture cannot be read."; return; }
-  const sheets = [...parsed.querySelectorAll("style")].map((style) => {
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync(style.textContent);
-    style.remove();
-    return sheet;
-  });
+  const sheets = styles.map((text) => { const sheet = new CSSStyleSheet(); sheet.replaceSync(text); return sheet; });
   const picture = document.importNode(tamed(parsed.documentElement), true);
   const root = host.attachShadow({ mode: "open" });
   linkStyle ||= hotSheet();
@@ -127,7 +140,7 @@ function linkHover(grid, note) {
   let lit = [], key = "";
   const kinds = [["w", "weight"], ["b", "bias"], ["o", "output"], ["i", "input"]];
   const roots = () => [...grid.querySelectorAll(".svg-host")].map((x) => x.shadowRoot);
-  const off = () => { lit.forEach((e) => e.classList.remove("hot")); lit = []; key = ""; };
+  const off = () => { roots().forEach((r) => r.firstElementChild?.classList.remove("linked")); lit.forEach((e) => e.classList.remove("hot")); lit = []; key = ""; };
   const on = (event) => {
     const target = event.composedPath().find((e) => e.dataset && kinds.some(([k]) => k in e.dataset));
     if (!target) { if (event.type === "pointerdown") off(); return; }
@@ -139,6 +152,7 @@ function linkHover(grid, note) {
     const wanted = `[data-${kind}="${CSS.escape(value)}"]`;
     for (const root of roots()) lit.push(...root.querySelectorAll(wanted));
     lit.forEach((e) => e.classList.add("hot"));
+    if (kind === "w" || kind === "b") roots().forEach((r) => r.firstElementChild?.classList.add("linked"));
     note.textContent = `${label} ${value}${target.dataset.v !== undefined ? ` = ${Number(target.dataset.v).toPrecision(6)}` : ""}: ${plural(lit.length, "place")} on this page`;
   };
   grid.addEventListener("pointerover", on);

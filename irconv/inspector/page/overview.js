@@ -53,7 +53,8 @@ function questions() {
   put("why", "Why did that one not fire?", remarks.length ? `${plural(remarks.length, "remark")} name the node, the rule that declined, and the condition that failed.` : "No rule declined a node in these passes.", { v: "remarks" });
   const ids = Object.keys(DOC.layers);
   if (ids.length) {
-    const pictured = ids.find((i) => !/\b1x1\b|pointwise/.test(DOC.layers[i].title)) || ids[0], told = DOC.layers[pictured];
+    const best = ids.filter((i) => DOC.layers[i].names.length);
+    const pictured = best.find((i) => !/\[1(, 1)*\]/.test(/kernel_shape = \[[^\]]*\]/.exec(stage(0).byId.get(Number(i))?.attributes || "")?.[0] || "")) || best[0] || ids[0], told = DOC.layers[pictured];
     const at = (view, other) => ({ v: "layers", layer: pictured, pic: viewNamed(view, told) || viewNamed(other, told) || null });
     put("shared", "What is shared?", layerAnswer(told, "shared"), at("matrix", "network"));
     put("zero", "What is zero?", layerAnswer(told, "zero"), at("dense_network", "matrix"));
@@ -68,9 +69,8 @@ function viewNamed(wanted, layer) {
 }
 function layerAnswer(layer, about) {
   const f = layer.facts || {};
-  const free = f.free_weights ?? f["free weights"], zeros = f.fixed_zeros ?? f["fixed zeros"], entries_ = f.entries;
-  if (about === "shared" && free && entries_) return `${layer.title}: ${short(free)} free weights fill ${short(entries_)} places of its matrix.`;
-  if (about === "zero" && zeros) return `${layer.title}: ${short(zeros)} places of its matrix are fixed zeros.`;
+  if (about === "shared" && f.free_weights) return `${layer.title}: ${short(f.free_weights)} free weights fill ${short(f.entries)} places of its matrix. One colour is one weight.`;
+  if (about === "zero" && f.fixed_zeros !== undefined) return `${layer.title}: ${percent(f.fixed_zeros, f.rows * f.columns)} of its matrix are fixed zeros. See it beside a fully connected layer.`;
   return about === "shared" ? "One colour is one weight: see all its places in the layer's matrix." : "The fixed zeros of the layer's matrix, beside a fully connected layer.";
 }
 
