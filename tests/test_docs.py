@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,10 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from irconv import errors
+from irconv.cli import app
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
@@ -120,3 +125,35 @@ def test_the_commands_of_the_readme_exist() -> None:
     commands = (ROOT / "irconv" / "cli.py").read_text()
     assert named
     assert [n for n in named if f'app.command("{n}")' not in commands] == []
+
+
+ERRORS = ROOT / "docs" / "errors.md"
+SAVED = {
+    "operands.ir": "graph @g(%x: f32[2]) -> (%y: f32[2]) {\n  %y = Relu(%x, %x) : f32[2]\n}\n",
+    "types.ir": "graph @g(%x: f32[2]) -> (%y: f32[3]) {\n  %y = Relu(%x) : f32[3]\n}\n",
+    "page.onnx": "<html>not found</html>",
+}
+
+
+def test_every_error_has_its_section() -> None:
+    kinds = [k for k in vars(errors).values() if isinstance(k, type)]
+    family = [k for k in kinds if issubclass(k, errors.IrconvError) and k is not errors.IrconvError]
+    page = ERRORS.read_text("utf-8")
+    for kind in family:
+        assert f"\n## {kind.code}\n\n`{kind.__name__}`, status {kind.exit_status}: " in page
+    assert set(re.findall(r"^## ([a-z]+)$", page, re.MULTILINE)) == {k.code for k in family}
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    re.findall(r"^\$ irconv (.*)\n(error.*)$", ERRORS.read_text("utf-8"), re.MULTILINE),
+)
+def test_the_errors_are_told_as_the_page_says(
+    command: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in SAVED.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, shlex.split(command), prog_name="irconv")
+    assert done.stderr.splitlines()[-1] == told
+    assert done.exit_code == 2
