@@ -48,8 +48,8 @@ class Program(Protocol):
 class Backend(Protocol):
     """A folder in `backends/` with a class of this kind, called as the folder is.
 
-    It may also have the method of `profiling.MeasuresPeak`: the arithmetic limit of the machine,
-    and that of `profiling.Tunes`: its choices can be measured.
+    It may also have the methods of `profiling.MeasuresPeak` and `MeasuresBandwidth`: the limits of
+    the machine, and that of `profiling.Tunes`: its choices can be measured.
     """
 
     name: ClassVar[str]

@@ -49,3 +49,12 @@ class MeasuresPeak(Protocol):
     def peak_flops(self, threads: int) -> float:
         """Float32 operations a second (a multiply-add is two) of `threads` threads together."""
         ...
+
+
+@runtime_checkable
+class MeasuresBandwidth(Protocol):
+    """A `Backend` that can measure how fast the machine reads."""
+
+    def read_bandwidth(self, threads: int) -> float:
+        """Bytes a second that `threads` threads read from memory together."""
+        ...

@@ -10,6 +10,7 @@ import numpy as np
 from irconv.backend import Options
 from irconv.backends.numba_cpu import machine, native
 from irconv.backends.numba_cpu.assemble import assemble
+from irconv.backends.numba_cpu.bandwidth import read_bandwidth
 from irconv.backends.numba_cpu.peak import peak_flops
 from irconv.backends.numba_cpu.program import CpuProgram
 from irconv.graph import Graph
@@ -57,3 +58,7 @@ class NumbaCpu:
     def peak_flops(self, threads: int) -> float:
         """Float32 operations a second of the micro-kernel, by `threads` threads at once."""
         return peak_flops(threads)
+
+    def read_bandwidth(self, threads: int) -> float:
+        """Bytes a second that `threads` threads read from memory together."""
+        return read_bandwidth(threads)

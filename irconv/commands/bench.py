@@ -12,9 +12,11 @@ import typer
 from irconv import __version__
 from irconv.backend import find_backend
 from irconv.bench.campaign import Request, expanded, peaks, run_campaign
+from irconv.bench.measure import RUNS_A_TURN
 from irconv.bench.rows import Comparison, Results
 from irconv.commands import console
 from irconv.commands.bench_files import Outputs
+from irconv.commands.bench_forms import bench_forms
 from irconv.commands.bench_options import numbers_of, peers_of, precisions_of, words_of
 from irconv.commands.bench_tables import print_comparison, print_summary
 from irconv.commands.doctor import cpu_facts, versions
@@ -30,9 +32,18 @@ PACKAGES = ("numpy", "numba", "llvmlite", "onnx", "onnxruntime", "openvino")
 def bench(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="MODEL", help="Paths, zoo:NAME, light:NAME, zoo:all, light:all."),
+        typer.Argument(
+            metavar="MODEL",
+            help="Paths, zoo:NAME, light:NAME, zoo:all, light:all; layers with --forms.",
+        ),
     ] = None,
     light: Annotated[bool, typer.Option("--light", help="The same as light:all.")] = False,
+    forms: Annotated[
+        bool,
+        typer.Option(
+            "--forms", help="One layer as direct, im2col, tap and literal form beside the machine."
+        ),
+    ] = False,
     against: Annotated[
         list[str] | None,
         typer.Option(help="onnxruntime, openvino or none; default: all that are installed."),
@@ -84,6 +95,13 @@ def bench(
     random inputs. Memory is what a fresh process holds above its imports while it runs.
     """
     find_backend(backend)
+    if forms:
+        counts = tuple(numbers_of("--threads", threads, THREADS_LIMIT))
+        given = [*(models or ()), "--threads", threads, "--runs", str(runs)]
+        facts = _facts(shlex.join(["irconv", "bench", "--forms", *given]))
+        turns = -(-runs // RUNS_A_TURN)
+        bench_forms(models or (), backend, counts, turns, facts, json, markdown_file)
+        return
     named = [*(models or ()), *(["light:all"] if light else [])]
     request = Request(
         expanded(named),
