@@ -13,12 +13,14 @@ from irconv.types import Array
 class StepTime:
     """The median seconds of one step of a program, and the node that it is a part of.
 
-    `line` is the step's line of the program's source.
+    `line` is the step's line of the program's source; `spread` the interquartile range of the
+    seconds.
     """
 
     node: str
     seconds: float
     line: str = ""
+    spread: float = 0.0
 
 
 @runtime_checkable

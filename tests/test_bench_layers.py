@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import irconv as ic
 from irconv.backend import find_backend
+from irconv.backends.numba_cpu.blocked.tile import lanes
 from irconv.bench.layers import LAYOUT, OurStep, matched, originals, our_steps, peer_steps
 from irconv.bench.ort_profile import (
     FileNode,
@@ -18,6 +20,7 @@ from irconv.bench.ort_profile import (
     middle_mean,
     timed_events,
 )
+from irconv.bench.reasons import Limits, explain
 from irconv.bench.rows import Layer
 from irconv.bench.source import read_source
 from irconv.graph import Graph
@@ -149,8 +152,9 @@ def test_a_layer_is_what_computes_the_same_nodes_on_both_sides() -> None:
     layer, added = matched(graph, ours, theirs)
     macs = 4 * 8 * 8 * 3 * 3 * 3
     assert layer == Layer(
-        "max_pool1", "FusedConv", "k_max_pool1", 3, 2 * macs, 3.0, 2.5, "too small"
+        "max_pool1", "FusedConv", "k_max_pool1", 3, 2 * macs, 3.0, 2.5, layer.reason
     )
+    assert layer.reason.endswith("; too small")
     assert layer.is_slower
     assert layer.ratio == pytest.approx(2.5 / 3)
     assert layer.gflops == pytest.approx(2 * macs / 3e9)
@@ -218,6 +222,93 @@ def test_layouts_of_both_are_one_line() -> None:
     ]
     *_, last = matched(chain(), ours, theirs)
     assert (last.name, last.op, last.seconds, last.peer_seconds) == (LAYOUT, "Pack", 2.0, 1.0)
+
+
+# -- reasons ---------------------------------------------------------------------------------------
+
+MEGA = 1_000_000
+
+
+def told(
+    micros: float,
+    others: float,
+    flops: int = 0,
+    moved: int = 0,
+    nodes: str = "a",
+    threads: int = 1,
+    **of_step: Any,
+) -> list[str]:
+    """The reasons of one step of ours against one kernel, in microseconds; the peak is 250."""
+    report = NodeReport("a", "Op", "k", flops // 2, moved, 0)
+    ours = OurStep(report, frozenset(nodes.split()), micros * 1e-6, **of_step)
+    theirs = PeerStep("Op", frozenset({"a"}), others * 1e-6)
+    return explain([ours], [theirs], flops, Limits(threads, 250.0)).split("; ")
+
+
+def test_a_difference_that_no_clock_tells_has_no_other_reason() -> None:
+    assert told(5.8, 5.0) == ["0.8 us are within the microsecond of onnxruntime's clock"]
+    assert told(90.0, 80.0, spread=12e-6, reason="r") == [
+        "10.0 us are within the spread of our runs, 12.0 us",
+        "r",
+    ]
+    assert "spread" not in told(90.0, 80.0, spread=9e-6)[0]
+
+
+def test_reasons_are_figures() -> None:
+    flops = 2_000 * MEGA // 100  # 100 us at 200 GFLOP/s, 80 % of the peak
+    assert told(100.0, 90.0, flops) == ["80% of the peak, onnxruntime 89%"]
+    near = told(85.0, 82.0, flops, reason="its tiles have 7 of 14 pixels")
+    assert near == [
+        "both are near the limit: 94% of the peak, onnxruntime 98%",
+        "its tiles have 7 of 14 pixels",
+    ]
+    weights = told(100.0, 50.0, flops, moved=3 * MEGA, constants=2 * MEGA)
+    assert weights[0] == "its weights, 2.0 MB, take 47% of its time from memory"
+    far = told(40.0, 30.0, moved=4 * MEGA)
+    assert far[0] == "4.00 MB of the third cache need 98% of its time"
+    shared = told(12.0, 10.0, moved=4 * MEGA, threads=4)
+    assert shared[0] == "4.00 MB of the second cache need 38% of its time"
+    small = told(20.0, 10.0, moved=MEGA // 4)
+    assert small[0] == (
+        "not bound by memory: 0.25 MB of the second cache need 1.1 us of its 20.0 us, "
+        "the rest are the kernel's instructions"
+    )
+    assert small[1] == "12 GB/s of operands and results, onnxruntime 25"
+
+
+def test_borders_and_copies_are_told() -> None:
+    found = told(20.0, 10.0, kernels={"clear_halo": 3e-6, "max_pool": 17e-6})
+    assert found[0] == "3.0 us to zero the border that its readers need as padding"
+    found = told(20.0, 10.0, kernels={"clear_halo": 2e-6, "max_pool": 18e-6})
+    assert "border" not in found[0]
+    assert told(20.0, 10.0, nodes="", moved=MEGA)[:2] == [
+        "1.00 MB are copied where the network begins and ends",
+        "onnxruntime reads the input as it is",
+    ]
+
+
+def test_only_a_slower_layer_is_explained() -> None:
+    theirs = [PeerStep("Conv", frozenset({"conv1"}), 2.0)]
+    layers = matched(chain(), [step("conv1", "conv1", 1.0, "note")], theirs)
+    assert layers[0].reason == "note"
+    slower = matched(chain(), [step("conv1", "conv1", 3.0, "note")], theirs)
+    assert slower[0].reason.endswith("; note")
+
+
+def test_the_report_notes_what_a_shape_loses() -> None:
+    b = ic.Builder("net")
+    x = b.input("x", (1, 32, 10, 10))
+    y = b.relu(b.conv(x, 24, kernel=1, name="thin"))
+    y = b.relu(b.conv(y, 32, kernel=3, pads="same", name="wide"))
+    b.output(y)
+    if lanes() != 16:
+        pytest.skip("the notes are those of vectors of 16")
+    pipeline = "fuse,winograd{tiles=4},pack"
+    notes = {n.op: n.note for n in ic.compile(b.build(), pipeline=pipeline).report.nodes}
+    assert notes["WinogradConv"] == (
+        "24 of 32 channels of its blocks are used; its tiles of 4x4 cover 1.44 times the image"
+    )
+    assert notes["FusedConv"].startswith("24 of 32 channels of its blocks are used")
 
 
 # -- both for real ---------------------------------------------------------------------------------

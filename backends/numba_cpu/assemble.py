@@ -16,6 +16,7 @@ from irconv.backends.numba_cpu.calls import Call, Place, Slot
 from irconv.backends.numba_cpu.driver import start_word
 from irconv.backends.numba_cpu.launch import Launch, Status
 from irconv.backends.numba_cpu.memory import in_one_block
+from irconv.backends.numba_cpu.notes import note_of
 from irconv.backends.numba_cpu.program import STATUS_BYTES, CpuProgram, Patch, Segment
 from irconv.backends.numba_cpu.storages import Storages, find_storages
 from irconv.backends.numba_cpu.views import find_views, in_blocks, is_static
@@ -290,4 +291,4 @@ def _node_report(node: Node, launches: list[Launch] | None, runs: bool) -> NodeR
         return node_report(node, OP_RUN)
     names = dict.fromkeys(launch.step.name for launch in launches)
     scratch = max((launch.step.scratch_bytes for launch in launches), default=0)
-    return node_report(node, "+".join(names) or "nothing", scratch)
+    return node_report(node, "+".join(names) or "nothing", scratch, note_of(node, launches))

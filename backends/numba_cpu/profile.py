@@ -48,7 +48,7 @@ def stamp(step: Any, like: Any, part: Any, parts: Any) -> None:
 
 
 def profile_steps(program: CpuProgram, arrays: Sequence[Array], runs: int) -> list[StepTime]:
-    """The median time of each step on these inputs, in the order of the steps.
+    """The median time of each step on these inputs, and its spread, in the order of the steps.
 
     A step that writes the clock is put between all steps. So the program runs as it always does:
     without Python between steps, all threads meeting after each, and each step finds the caches as
@@ -63,11 +63,14 @@ def profile_steps(program: CpuProgram, arrays: Sequence[Array], runs: int) -> li
     for _ in range(runs):
         buffers = Buffers(frame.arena, arrays, results, program.constants)
         found.append(list(_one_run(program, clock, buffers)))
-    medians = np.median(np.array(found, np.int64).reshape(runs, -1), axis=0)
+    times = np.array(found, np.int64).reshape(runs, -1) / _SECOND
+    low, medians, high = np.percentile(times, (25, 50, 75), axis=0).tolist()
     lines = program.source.splitlines()
     return [
-        StepTime(node, float(ns) / _SECOND, line)
-        for node, ns, line in zip(program.step_nodes, medians, lines, strict=False)
+        StepTime(node, seconds, line, third - first)
+        for node, seconds, line, first, third in zip(
+            program.step_nodes, medians, lines, low, high, strict=False
+        )
     ]
 
 

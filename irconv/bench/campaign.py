@@ -11,6 +11,7 @@ from irconv.backend import Precision, find_backend
 from irconv.bench.compare import Measured, Plan, Progress, compare
 from irconv.bench.data import magnitudes
 from irconv.bench.layers import matched, our_steps, peer_steps
+from irconv.bench.reasons import Limits
 from irconv.bench.rows import Comparison, Layer
 from irconv.bench.source import Source, read_source, with_weights
 from irconv.errors import ModelError, printable
@@ -136,10 +137,11 @@ def _layers(
         threads = measured.comparison.threads
         theirs = peer_steps(source, threads, request.runs, request.seed)
     found = {}
+    limits = Limits(measured.comparison.threads, peaks(request).get(measured.comparison.threads))
     for name, executable in measured.executables.items():
         ours = our_steps(executable, source.graph, measured.inputs, request.runs)
         if ours is None:
             progress(f"{source.model}: {name}: the backend times no layers")
             continue
-        found[name] = matched(source.graph, ours, theirs)
+        found[name] = matched(source.graph, ours, theirs, limits)
     return found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import networkx as nx
 
 from irconv.bench.ort_profile import PeerStep, profile_onnxruntime
+from irconv.bench.reasons import Limits, OurStep, explain
 from irconv.bench.rows import Layer
 from irconv.bench.source import Source
 from irconv.dim import Dim
@@ -17,24 +19,17 @@ from irconv.inputs import bind_symbols, check_inputs
 from irconv.inspector.samples import seeded_inputs
 from irconv.ops.layout import Pack, Unpack
 from irconv.pipeline import lower
-from irconv.profiling import Profiled
+from irconv.profiling import Profiled, StepTime
 from irconv.provenance import Provenance, Ref
 from irconv.report import NodeReport, Report, node_cost
 from irconv.specialize import specialize
 from irconv.types import Array
 
 LAYOUT = "(layout)"  # what an engine added to the network by itself
+NO_REASONS = frozenset({"conv_to_winograd"})  # onnxruntime has no such algorithm either
+_KERNEL = re.compile(r"(\S+?)\(")  # of a line of a program: its number, then the kernel
+ANY_MACHINE = Limits()
 LAYOUT_OPS = frozenset({Pack.__name__, Unpack.__name__})
-
-
-@dataclass(frozen=True)
-class OurStep:
-    """One node of the compiled graph: which nodes of the source graph it is, and its seconds."""
-
-    report: NodeReport
-    nodes: frozenset[str]
-    seconds: float
-    reason: str = ""
 
 
 @dataclass
@@ -63,22 +58,48 @@ def our_steps(
     program = executable.prepare(sizes)
     if not isinstance(program, Profiled):
         return None
-    seconds: dict[str, float] = {}
+    steps: dict[str, list[StepTime]] = {}
     for step in program.profile(arrays, runs):
-        seconds[step.node] = seconds.get(step.node, 0.0) + step.seconds
-    sources = originals(specialize(graph, sizes) if sizes else graph, program.report.pipeline)
+        steps.setdefault(step.node, []).append(step)
+    plain = specialize(graph, sizes) if sizes else graph
+    lowered = _lowered(plain, program.report.pipeline)
+    sources = _originals(plain, lowered)
     return [
-        OurStep(n, sources.get(n.node, frozenset()), seconds.get(n.node, 0.0), reason)
+        _our_step(n, sources.get(n.node, frozenset()), reason, steps.get(n.node, []), lowered)
         for n, reason in _with_reasons(program.report)
     ]
 
 
+def _our_step(
+    report: NodeReport,
+    nodes: frozenset[str],
+    reason: str,
+    steps: Sequence[StepTime],
+    lowered: Graph,
+) -> OurStep:
+    kernels: dict[str, float] = {}
+    for step in steps:
+        found = _KERNEL.search(step.line)
+        name = found[1] if found else ""
+        kernels[name] = kernels.get(name, 0.0) + step.seconds
+    operands = dict.fromkeys(lowered.node(report.node).operands)
+    constants = sum(v.array.nbytes for v in operands if v is not None and v.array is not None)
+    spread = sum(step.spread for step in steps)
+    return OurStep(report, nodes, sum(kernels.values()), reason, spread, kernels, constants)
+
+
 def _with_reasons(report: Report) -> list[tuple[NodeReport, str]]:
-    """Each node with what the report says about its speed: its note, else its remarks."""
+    """Each node with what the report says about its speed: its note, and the remarks."""
     remarks: dict[str, list[str]] = {}
     for remark in report.remarks:
+        if remark.rule in NO_REASONS:
+            continue
         remarks.setdefault(remark.node, []).append(f"{remark.rule}: {remark.condition}")
-    return [(n, n.note or "; ".join(dict.fromkeys(remarks.get(n.node, ())))) for n in report.nodes]
+    texts = {n.node: [n.note] if n.note else [] for n in report.nodes}
+    return [
+        (n, "; ".join(dict.fromkeys((*texts[n.node], *remarks.get(n.node, ())))))
+        for n in report.nodes
+    ]
 
 
 def originals(graph: Graph, pipeline: str) -> dict[str, frozenset[str]]:
@@ -87,9 +108,17 @@ def originals(graph: Graph, pipeline: str) -> dict[str, frozenset[str]]:
     What only changes a layout is made of none: else a Pack that took away the Unpack before it
     would make a layer of all that lies between.
     """
+    return _originals(graph, _lowered(graph, pipeline))
+
+
+def _lowered(graph: Graph, pipeline: str) -> Graph:
+    """With a provenance that begins here."""
     plain = graph.copy()
     plain.provenance = Provenance()
-    lowered = lower(plain, pipeline)
+    return lower(plain, pipeline)
+
+
+def _originals(graph: Graph, lowered: Graph) -> dict[str, frozenset[str]]:
     names = frozenset(n.name for n in graph)
     made: dict[int, frozenset[str]] = {}
     for record in lowered.provenance:
@@ -112,18 +141,24 @@ def _sources(ref: Ref, made: Mapping[int, frozenset[str]], names: frozenset[str]
     return made.get(ref.uid, frozenset([ref.name]) & names)
 
 
-def matched(graph: Graph, ours: Sequence[OurStep], theirs: Sequence[PeerStep]) -> tuple[Layer, ...]:
+def matched(
+    graph: Graph,
+    ours: Sequence[OurStep],
+    theirs: Sequence[PeerStep],
+    limits: Limits = ANY_MACHINE,
+) -> tuple[Layer, ...]:
     """The layers in the order of our steps, then what only onnxruntime runs, then the layouts.
 
     A layer is the smallest set of steps and kernels that computes the same nodes on both sides.
+    One that is slower than onnxruntime's has its reasons.
     """
     flops = {n.name: 2 * _static(node_cost(n).macs) for n in graph}
     groups = _groups([s for s in ours if s.nodes], [t for t in theirs if t.nodes])
-    layers = [_layer(g, flops) for g in groups if g.ours and (g.theirs or _takes_time(g))]
-    layers += [_layer(g, flops) for g in groups if not g.ours]
+    layers = [_layer(g, flops, limits) for g in groups if g.ours and (g.theirs or _takes_time(g))]
+    layers += [_layer(g, flops, limits) for g in groups if not g.ours]
     added = _Group([s for s in ours if not s.nodes], [t for t in theirs if not t.nodes])
     if added.theirs or _takes_time(added):
-        layers.append(replace(_layer(added, flops), name=LAYOUT))
+        layers.append(replace(_layer(added, flops, limits), name=LAYOUT))
     return tuple(layers)
 
 
@@ -155,7 +190,7 @@ def _groups(ours: Sequence[OurStep], theirs: Sequence[PeerStep]) -> list[_Group]
     return list({id(g): g for _, g in sorted(group_of.items())}.values())
 
 
-def _layer(group: _Group, flops: Mapping[str, int]) -> Layer:
+def _layer(group: _Group, flops: Mapping[str, int], limits: Limits) -> Layer:
     steps: list[OurStep | PeerStep] = [*group.ours, *group.theirs]
     nodes = {n for step in steps for n in step.nodes}
     seconds = sum(s.seconds for s in group.ours) if group.ours else None
@@ -167,5 +202,7 @@ def _layer(group: _Group, flops: Mapping[str, int]) -> Layer:
     heaviest = max(group.ours, key=lambda s: s.seconds).report
     kernels = "+".join(dict.fromkeys(s.report.kernel for s in group.ours if s.seconds))
     ops = "+".join(dict.fromkeys(s.report.op for s in group.ours))
-    reason = "; ".join(dict.fromkeys(s.reason for s in group.ours if s.reason))
-    return Layer(heaviest.node, ops, kernels, len(nodes), total, seconds, theirs, reason)
+    layer = Layer(heaviest.node, ops, kernels, len(nodes), total, seconds, theirs)
+    if layer.is_slower:
+        return replace(layer, reason=explain(group.ours, group.theirs, total, limits))
+    return replace(layer, reason="; ".join(dict.fromkeys(s.reason for s in group.ours if s.reason)))

@@ -61,7 +61,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) 
 
 
 def _cell(text: str) -> str:
-    return printable(text, 200).replace("|", "\\|") or " "
+    return printable(text, 300).replace("|", "\\|") or " "
 
 
 def _name(text: str) -> str:
