@@ -268,12 +268,12 @@ def test_reasons_are_figures() -> None:
     assert far[0] == "4.00 MB of the third cache need 98% of its time"
     shared = told(12.0, 10.0, moved=4 * MEGA, threads=4)
     assert shared[0] == "4.00 MB of the second cache need 38% of its time"
-    small = told(20.0, 10.0, moved=MEGA // 4)
+    small = told(20.0, 10.0, moved=MEGA // 5)
     assert small[0] == (
-        "not bound by memory: 0.25 MB of the second cache need 1.1 us of its 20.0 us, "
+        "not bound by memory: 0.20 MB of the second cache need 0.9 us of its 20.0 us, "
         "the rest are the kernel's instructions"
     )
-    assert small[1] == "12 GB/s of operands and results, onnxruntime 25"
+    assert small[1] == "10 GB/s of operands and results, onnxruntime 20"
 
 
 def test_borders_and_copies_are_told() -> None:
