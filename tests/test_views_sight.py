@@ -147,3 +147,10 @@ def test_padding_that_no_pixel_fills_is_seen_by_nobody() -> None:
     (axis,) = seen_values(graph, graph.inputs[0])[graph.value("y")].axes
     assert axis.places == (None, (0, 0), (0, 1), (1, 2), (2, 2), None)
     assert np.prod(graph.value("y").shape) == 6
+
+
+def test_a_graph_of_unknown_image_size_is_refused() -> None:
+    b = ic.Builder("net")
+    b.output(b.conv(b.input("x", ("N", 1, "H", 8)), 1, kernel=3))
+    with pytest.raises(UsageError, match="needs known sizes"):
+        receptive_fields(b.build())

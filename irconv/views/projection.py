@@ -11,7 +11,6 @@ import numpy as np
 from irconv.errors import UsageError, printable
 from irconv.graph import Graph, Node, Value
 from irconv.interpret import content
-from irconv.specialize import specialize
 from irconv.types import Array
 from irconv.views import names, svg
 from irconv.views.activation_maps import image_block
@@ -21,6 +20,7 @@ from irconv.views.blocks import Block, below, beside, block, headed
 from irconv.views.maps import array_block, drawn, key_block, limit_of
 from irconv.views.picture import Picture
 from irconv.views.receptive_field import Field
+from irconv.views.sight_table import at_batch_one
 
 WIDTH = 230.0
 
@@ -59,8 +59,7 @@ class Projection:
         """
         source = graph_of(node)
         given = inputs_of(source, image)
-        sizes = {s: 1 for v in source.inputs for s in v.type.symbols()}
-        graph = specialize(source, sizes)
+        graph = at_batch_one(source)
         value = graph.node(node.name).results[0]
         arrays = activations(graph, given, float64=True)
         answers = arrays[value]

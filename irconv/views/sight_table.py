@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from irconv.dim import symbols_of
 from irconv.errors import UsageError, printable
 from irconv.graph import Graph, Node, Value
 from irconv.specialize import specialize
@@ -88,8 +89,9 @@ def receptive_fields(graph: Graph, of: str | None = None) -> SightTable:
 
 
 def at_batch_one(graph: Graph) -> Graph:
-    """`graph` with every symbolic batch as 1, or itself."""
-    names = {s for v in graph.inputs for s in v.type.symbols()}
+    """`graph` with every symbolic batch as 1, or itself; other symbols stay."""
+    batches = (v.tensor_type.shape[0] for v in graph.inputs if v.tensor_type.rank)
+    names = {s for size in batches for s in symbols_of(size)}
     return specialize(graph, dict.fromkeys(names, 1)) if names else graph
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from irconv.errors import UsageError, printable
 from irconv.graph import Node
-from irconv.specialize import specialize
 from irconv.types import Array
 from irconv.views import names
 from irconv.views.activation_maps import image_block
@@ -19,7 +18,7 @@ from irconv.views.activations import activations, graph_of, inputs_of
 from irconv.views.blocks import Block, below, beside, headed
 from irconv.views.maps import array_block, drawn, key_block, limit_of
 from irconv.views.picture import Picture
-from irconv.views.sight_table import receptive_fields, times
+from irconv.views.sight_table import at_batch_one, receptive_fields, times
 
 WIDTH = 170.0
 # results that differ by less, of the largest, are called equal: float64 rounds far below it
@@ -52,8 +51,7 @@ class Translation:
         """Runs the node twice, in float64."""
         source = graph_of(node)
         (given,) = inputs_of(source, image).values()
-        sizes = {s: 1 for v in source.inputs for s in v.type.symbols()}
-        graph = specialize(source, sizes)
+        graph = at_batch_one(source)
         step = receptive_fields(graph)[node.name].jump
         if len(shift) != given.ndim - 2 or len(step) != len(shift):
             raise UsageError(
