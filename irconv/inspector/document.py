@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import importlib.metadata
+import math
 import platform
 import shlex
 import zlib
-from dataclasses import asdict
 from typing import Any
 
 import irconv
 from irconv.errors import printable
-from irconv.inspector.later import LaterStage
+from irconv.inspector.later import LaterNumerics, LaterStage
 from irconv.inspector.stages import ShownNode, ShownStage
 from irconv.inspector.totals import Totals
 from irconv.inspector.trace import Trace, TracedPass
@@ -38,7 +38,6 @@ _NOTHING_DONE: dict[str, Any] = {
     "remarks": [],
     "rewrites": [],
 }
-_NO_CLAIM = {"exact": None, "failed": None}
 _PACKAGES = ("numpy", "numba", "onnx", "onnxruntime", "scipy")
 
 
@@ -100,8 +99,13 @@ def _source(shown: ShownStage, totals: Totals) -> dict[str, Any]:
 
 def _pass(shown: ShownStage, traced: TracedPass) -> dict[str, Any]:
     stage = traced.stage
+    errors = traced.numerics.values if traced.numerics is not None else {}
     ids = {node.name: node.uid for node in stage.before} | {n.name: n.uid for n in stage.after}
-    return _stage(shown, traced.after) | {
+    found = _stage(shown, traced.after)
+    for node, data in zip(stage.after, found["nodes"], strict=True):
+        known = [errors[v.name] for v in node.results if v.name in errors]
+        data["error"] = error_number(max(known)) if known else None
+    return found | {
         "changed": stage.changed,
         "seconds": stage.seconds,
         "matches": traced.matches,
@@ -137,8 +141,19 @@ def _later(stage: LaterStage) -> dict[str, Any]:
         "changed": True,
         "seconds": stage.seconds,
         "totals": found["totals"] | dict(stage.totals),
-        "numerics": None if numbers is None else asdict(numbers) | _NO_CLAIM,
+        "numerics": None if numbers is None else _run_numbers(numbers),
         "remarks": [_remark(remark, {}) for remark in stage.remarks],
+    }
+
+
+def _run_numbers(numbers: LaterNumerics) -> dict[str, Any]:
+    return {
+        "error": error_number(numbers.error),
+        "from_source": error_number(numbers.from_source),
+        "exact": None,
+        "compared": None,
+        "differing": [],
+        "failed": None,
     }
 
 
@@ -193,11 +208,18 @@ def _numerics(traced: TracedPass) -> dict[str, Any] | None:
     if exact is not None:
         verdict = "void" if exact.void else "exact" if exact.holds else "differs"
     return {
-        "error": numerics.error,
-        "from_source": numerics.from_source,
+        "error": error_number(numerics.error),
+        "from_source": error_number(numerics.from_source),
         "exact": verdict,
-        "failed": numerics.failed,
+        "compared": exact.compared if exact is not None else None,
+        "differing": [printable(name) for name in exact.differing] if exact is not None else [],
+        "failed": printable(numerics.failed, 400) if numerics.failed else None,
     }
+
+
+def error_number(error: float) -> float | str:
+    """An error to three digits; `"inf"` where results have no number in common."""
+    return float(f"{error:.3g}") if math.isfinite(error) else "inf"
 
 
 def _remark(remark: Remark, ids: dict[str, int]) -> dict[str, Any]:

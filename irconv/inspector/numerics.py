@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from irconv.dim import substitute
 from irconv.graph import Graph
 from irconv.inputs import bind_symbols
+from irconv.inspector.evaluator import Evaluator
 from irconv.inspector.integers import Exactness, check_exact
 from irconv.interpret import interpret
 from irconv.pipeline import Stage
-from irconv.types import Array
+from irconv.types import Array, TensorType
 
 # whole networks: the largest error relative to the largest output
 TOLERANCE = 1e-3
+# room for the source's values, to compare those of later stages with
+KEPT_BYTES = 1 << 30
 # a second input must move the outputs by this much, or small errors prove nothing
 MOVED = 100 * TOLERANCE
 
@@ -27,6 +31,8 @@ class Numerics:
     error: float  # against the graph before the pass, both in float64
     from_source: float  # against the graph before the first pass
     exact: Exactness | None  # of an exact pass: bit-equality on integer-valued data
+    # by name, the error of each value that the source has too, against the source, in float64
+    values: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def failed(self) -> str | None:
@@ -39,28 +45,56 @@ class Numerics:
 
 
 class Watcher:
-    """Compares each stage with the one before and with the source."""
+    """Compares each stage with the one before and with the source.
+
+    The source's values are kept in float64, up to `KEPT_BYTES`: those beyond are not compared.
+    The last stage's are kept too, so that what a pass left as it was is not computed again.
+    """
 
     def __init__(self, source: Graph, inputs: Mapping[str, Array], seed: int = 0) -> None:
         self.inputs = dict(inputs)
         self.seed = seed
         self.sizes = bind_symbols(source.inputs, [self.inputs[v.name] for v in source.inputs])
-        self.source = reference(source, self.inputs)
+        self._names = _with_room(source, self.sizes)
+        self._evaluator = Evaluator(self.inputs)
+        self._kept = self._evaluator.run(source, self._names)
+        self._evaluator.keep()
+        self.source = {v.name: self._kept[v.name] for v in source.outputs}
         self.previous = self.source
+        self._errors = dict.fromkeys(self._names, 0.0)
 
     def look(self, stage: Stage) -> Numerics:
         """The numerics of one stage; call it for each, in order."""
         if not stage.changed:
-            return Numerics(0.0, relative_error(self.previous, self.source), None)
-        result = reference(stage.after, self.inputs)
+            from_source = relative_error(self.previous, self.source)
+            return Numerics(0.0, from_source, None, self._errors)
+        found = self._evaluator.run(stage.after, self._names)
+        self._evaluator.keep()
+        result = {v.name: found[v.name] for v in stage.after.outputs}
+        self._errors = {
+            name: array_error(found[name], self._kept[name])
+            for name in self._names
+            if name in found and found[name].shape == self._kept[name].shape
+        }
         exact = None
         if stage.pass_.exact:
             exact = check_exact(stage.before, stage.pass_, self.sizes, self.seed)
-        found = Numerics(
-            relative_error(result, self.previous), relative_error(result, self.source), exact
-        )
+        step, whole = (relative_error(result, y) for y in (self.previous, self.source))
         self.previous = result
-        return found
+        return Numerics(step, whole, exact, self._errors)
+
+
+def _with_room(graph: Graph, sizes: Mapping[str, int]) -> list[str]:
+    """The names of float results in order, as long as they take no more than `KEPT_BYTES`."""
+    names: list[str] = []
+    room = KEPT_BYTES
+    for node in graph:
+        for value in node.results:
+            if isinstance(value.type, TensorType) and value.type.dtype.kind == "f":
+                size = substitute(value.type.size, sizes)
+                room -= 8 * size if isinstance(size, int) else room + 1
+                names += [value.name] if room >= 0 else []
+    return names
 
 
 def reference(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -82,6 +116,8 @@ def array_error(result: Array, expected: Array) -> float:
     if not expected.size:
         return 0.0
     y, ref = (np.asarray(a, np.float64) for a in (result, expected))
+    if np.array_equal(y, ref):
+        return 0.0
     same = (y == ref) | (np.isnan(y) & np.isnan(ref))
     if bool(same.all()):
         return 0.0
