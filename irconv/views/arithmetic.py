@@ -38,7 +38,9 @@ def shape_arithmetic(node: Node | ConvLayer) -> Picture:
         "lost": tuple(a.lost for a in axes),
         "unread": tuple(a.unread for a in axes),
     }
-    return picture(layer, body, f"{layer.title}: shape arithmetic", _caption(layer, axes), data)
+    title = f"{layer.title}: shape arithmetic"
+    part = "; ".join(filter(None, (a.part for a in axes)))
+    return picture(layer, body, title, _caption(layer, axes), data, part)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,28 @@ class AxisSizes:
     def span(self) -> int:
         """Positions from a window's first tap to its last."""
         return self.dilation * (self.kernel - 1) + 1
+
+    @property
+    def drawn(self) -> tuple[range, ...]:
+        """The windows that are drawn: all, or the first and the last few; none where they are too
+        long.
+        """
+        if self.span > LONGEST:
+            return ()
+        if self.out <= WINDOWS and self.size + self.begin + self.end <= LONGEST:
+            return (range(self.out),)
+        few = min(4, self.out)
+        rest = range(max(few, self.out - few), self.out)
+        return (range(few), rest) if rest else (range(few),)
+
+    @property
+    def part(self) -> str:
+        """Which windows are drawn, in words; empty for all."""
+        count = sum(map(len, self.drawn))
+        if count == self.out:
+            return ""
+        found = " and ".join(f"{r[0]} to {r[-1]}" for r in self.drawn)
+        return f"of the {self.name}s, windows {found or 'none'} of {self.out}"
 
     def first(self, window: int) -> int:
         """The position of a window's first tap."""
@@ -168,13 +192,10 @@ def _note(layer: ConvLayer, axis: AxisSizes) -> str:
 
 def _strip(layer: ConvLayer, axis: AxisSizes) -> Block:
     """The padded axis, and below it the windows: all of them, or the first and the last."""
-    if axis.span > LONGEST:
+    ends = axis.drawn
+    if not ends:
         words = f"A window spans {names.count(axis.span, 'position')}: too many to be drawn."
         return block([svg.text(0, 14, words, "muted")], 480, 20)
-    ends: tuple[range, ...] = (range(axis.out),)
-    if axis.out > WINDOWS or axis.size + axis.begin + axis.end > LONGEST:
-        few = min(4, axis.out)
-        ends = (range(few), range(max(few, axis.out - few), axis.out))
     pieces = [_piece(axis, e, e is ends[0], e is ends[-1]) for e in ends if len(e)]
     spans = [span for span, _ in pieces]
     cell = max(3.0, min(26.0, WIDTH / sum(map(len, spans))))

@@ -83,13 +83,21 @@ def paragraph(content: str, letters: int = _LINE, class_: str = "muted") -> Bloc
 
 
 def picture(
-    layer: ConvLayer, inner: Block, title: str, caption: str, data: Mapping[str, object]
+    layer: ConvLayer,
+    inner: Block,
+    title: str,
+    caption: str,
+    data: Mapping[str, object],
+    part: str | None = None,
 ) -> Picture:
-    """The picture of a layer: the block on paper, and below it which part is drawn."""
+    """The picture of a layer: the block on paper, and below it which part is drawn (the layer's
+    own part, unless told otherwise).
+    """
+    part = layer.part if part is None else part
     whole = inner
-    if layer.part:
+    if part:
         letters = max(40, int(inner.width / 6.8))
-        whole = below([inner, paragraph(f"Drawn: {layer.part}.", letters, "muted small")], 16)
+        whole = below([inner, paragraph(f"Drawn: {part}.", letters, "muted small")], 16)
     width, height = whole.width + 2 * MARGIN, whole.height + 2 * MARGIN
     drawn = svg.document([whole.at(MARGIN, MARGIN)], width, height, title, caption)
-    return Picture(svg=drawn, title=title, caption=caption, part=layer.part, data=data)
+    return Picture(svg=drawn, title=title, caption=caption, part=part, data=data)

@@ -34,6 +34,8 @@ def name_letters(found: list[tuple[str, str]], cell: float) -> int:
 
 def weight_letters(layer: ConvLayer, cell: float, values: bool) -> int:
     """The size of letters in which all weights of the part fit into cells of this width."""
+    if not layer.shown_weights:
+        return 0
     if not values:
         return name_letters([names.weight_name(layer, w) for w in layer.shown_weights], cell)
     flat = layer.flat_weights
@@ -96,6 +98,9 @@ def legend(layer: ConvLayer, colours: Colours, values: bool, width: float = 720)
     small = layer.geometry.taps <= 9 and len(kernels) == 1
     cell = largest if small else max(12.0, min(largest, 170 / max(layer.geometry.kernel)))
     grids = [kernel_block(layer, k, cell, colours, values) for k in kernels]
+    if not grids:
+        words = "no filter reads these channels"
+        return block([svg.text(0, 13, words, "muted")], svg.text_width(words), 18)
     heading = "filter w" if len(kernels) == 1 else "filters w"
     return headed(heading, wrapped(grids, width))
 

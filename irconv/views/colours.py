@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import cos, pi, sin
+from collections.abc import Iterable, Sequence
+from math import cos, isfinite, pi, sin
 
 # Okabe and Ito, Color Universal Design (2008), without black: told apart by colour-blind readers.
 FEW = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00")
@@ -52,6 +52,11 @@ def diverging(value: float, limit: float) -> str:
     part = max(-1.0, min(1.0, value / limit)) if limit > 0 else 0.0
     end = _POSITIVE if part > 0 else _NEGATIVE
     return _along(((_MIDDLE[0], 0.0, end[2]), end), abs(part))
+
+
+def limit_of(values: Iterable[float]) -> float:
+    """The largest finite size: where a scale of signed values ends."""
+    return max((abs(v) for v in values if isfinite(v)), default=0.0)
 
 
 def grey(value: float, low: float, high: float) -> str:

@@ -61,7 +61,7 @@ class _Lines:
         self.layer = layer
         self.colours = cells.colours_of(layer)
         weights = layer.shown_weights
-        self.chip = 10 + max(_term_width(layer, w) for w in weights)
+        self.chip = 10 + max((_term_width(layer, w) for w in weights), default=30.0)
         self.input = max(
             svg.name_width(names.input_name(layer, i), SIZE) for i in layer.input_indices.tolist()
         )

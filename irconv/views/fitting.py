@@ -81,12 +81,9 @@ def _part(layer: ConvLayer, counts: _Counts) -> ConvLayer:
     positions = [_positions(layer, axis, n[axis]) for axis in range(layer.rank)]
     first = layer.outputs[0].start
     part = layer.restrict(out_channels=(first, first + m), outputs=positions)
-    read, present = part.inputs[0], layer.inputs[0]
-    mine = range(max(read.start, present.start), min(read.stop, present.stop))
-    one_group = len(read) == layer.in_shape[0] // layer.geometry.group
+    one_group = len(part.channels_read()) == layer.in_shape[0] // layer.geometry.group
     # of several groups, fewer channels would leave some filters without any
-    kept = mine[:c] if one_group else mine
-    return part.restrict(in_channels=kept or read)
+    return part.restrict(in_channels=part.inputs[0][:c]) if one_group else part
 
 
 def _positions(layer: ConvLayer, axis: int, count: int) -> tuple[int, int]:

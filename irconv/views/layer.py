@@ -17,7 +17,7 @@ from irconv.matrix import SharedMatrix
 from irconv.ops.conv import Conv, ConvTranspose
 from irconv.ops.fused import FusedConv
 from irconv.types import Array
-from irconv.views.parts import Chosen, Ranges, as_range, described, flat
+from irconv.views.parts import Chosen, Ranges, as_range, common, described, flat
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,11 +225,7 @@ class ConvLayer:
     @property
     def is_partial(self) -> bool:
         """Whether an output of the part reads an input outside it, so that its sum is not whole."""
-        whole = self.restrict(out_channels=self.outputs[0], outputs=self.outputs[1:])
-        return any(
-            mine.start > need.start or mine.stop < need.stop
-            for mine, need in zip(self.inputs, whole.inputs, strict=True)
-        )
+        return replace(self, inputs=tuple(map(range, self.in_shape))).places > self.places
 
     def restrict(
         self,
@@ -242,39 +238,29 @@ class ConvLayer:
         """The same layer with a smaller part: the channels, and the positions along each axis.
 
         What is not given stays, but inputs that the outputs chosen here do not read are left out.
-        UsageError for a choice that is empty or outside the layer.
+        UsageError for a choice that is empty or outside the part.
         """
-        chosen_out = (
-            self._chosen("out_channels", [out_channels], self.outputs[:1], self.out_shape[:1])
-            + self._chosen("outputs", outputs, self.outputs[1:], self.out_shape[1:])
-        )  # fmt: skip
-        smaller = replace(self, outputs=chosen_out)
+        smaller = replace(
+            self,
+            outputs=_chosen("out_channels", [out_channels], self.outputs[:1])
+            + _chosen("outputs", outputs, self.outputs[1:]),
+        )
         read = self.inputs
         if out_channels is not None:
-            read = (smaller._channels_read(), *read[1:])
+            read = (common(smaller.channels_read(), read[0]), *read[1:])
         if outputs is not None:
-            read = (read[0], *(smaller._read(a) for a in range(self.rank)))
-        chosen_in = (
-            self._chosen("in_channels", [in_channels], read[:1], self.in_shape[:1])
-            + self._chosen("inputs", inputs, read[1:], self.in_shape[1:])
-        )  # fmt: skip
-        return replace(smaller, inputs=chosen_in)
-
-    def _chosen(
-        self, what: str, chosen: Sequence[Chosen | None] | None, present: Ranges, sizes: Ints
-    ) -> Ranges:
-        if chosen is None:
-            return present
-        if len(chosen) != len(sizes):
-            raise UsageError(
-                f"{what}: one choice for each axis", expected=len(sizes), got=len(chosen)
-            )
-        return tuple(
-            was if c is None else as_range(what, c, size)
-            for c, was, size in zip(chosen, present, sizes, strict=True)
+            places = (common(smaller._read(a), read[a + 1]) for a in range(self.rank))
+            read = (read[0], *places)
+        # inputs that are asked for may be any of the part, read or not
+        given_channels = read[:1] if in_channels is None else self.inputs[:1]
+        given = read[1:] if inputs is None else self.inputs[1:]
+        return replace(
+            smaller,
+            inputs=_chosen("in_channels", [in_channels], given_channels)
+            + _chosen("inputs", inputs, given),
         )
 
-    def _channels_read(self) -> range:
+    def channels_read(self) -> range:
         """The input channels that belong to the part's output channels."""
         groups = self.geometry.group
         outs, ins = self.out_shape[0] // groups, self.in_shape[0] // groups
@@ -288,6 +274,18 @@ class ConvLayer:
         mine = pairs[(pairs[:, 0] >= outputs.start) & (pairs[:, 0] < outputs.stop), 1]
         # outputs that lie in the padding alone read nothing; the picture still needs an image
         return range(int(mine.min()), int(mine.max()) + 1) if len(mine) else range(1)
+
+
+def _chosen(what: str, chosen: Sequence[Chosen | None] | None, present: Ranges) -> Ranges:
+    if chosen is None:
+        return present
+    if len(chosen) != len(present):
+        raise UsageError(
+            f"{what}: one choice for each axis", expected=len(present), got=len(chosen)
+        )
+    return tuple(
+        was if c is None else as_range(what, c, was) for c, was in zip(chosen, present, strict=True)
+    )
 
 
 def _refused(node: Node, what: str, expected: str, got: object) -> UsageError:

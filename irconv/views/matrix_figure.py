@@ -10,7 +10,7 @@ from irconv.errors import UsageError
 from irconv.graph import Node
 from irconv.types import Array
 from irconv.views import names
-from irconv.views.colours import diverging, weight_colours
+from irconv.views.colours import diverging, limit_of, weight_colours
 from irconv.views.fitting import at_most, fitted
 from irconv.views.layer import ConvLayer
 
@@ -61,9 +61,9 @@ def _pixels(layer: ConvLayer, colour: str) -> Array:
         found = weight_colours(shown.tolist(), layer.per_filter)
         table = [found[w] for w in shown.tolist()]
     else:
-        values = layer.flat_weights[shown].astype(float)
-        limit = float(np.nanmax(np.abs(values), initial=0.0))
-        table = [diverging(v, limit) for v in values.tolist()]
+        values = layer.flat_weights[shown].astype(float).tolist()
+        limit = limit_of(values)
+        table = [diverging(v, limit) for v in values]
     rows = np.searchsorted(layer.output_indices, outputs)
     columns = np.searchsorted(layer.input_indices, inputs)
     channels = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in table]

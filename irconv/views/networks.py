@@ -72,7 +72,8 @@ def locally_connected(node: Node | ConvLayer, *, labels: Sequence[str] = ()) -> 
     caption = (
         "The same edges, but each with a weight of its own: "
         f"{names.count(facts['places'], 'weight')} where the convolution has "
-        f"{names.count(facts['free_weights'])} and a dense layer {names.count(facts['dense_weights'])}."
+        f"{names.count(facts['free_weights'])} and a dense layer "
+        f"{names.count(facts['dense_weights'])}."
     )
     title = f"{layer.title} and its locally connected form"
     return picture(layer, below([both, table]), title, caption, facts)

@@ -17,25 +17,31 @@ Chosen: TypeAlias = "int | tuple[int, int] | slice | range"
 AXES = {1: ("position",), 2: ("row", "column"), 3: ("plane", "row", "column")}
 
 
-def as_range(what: str, chosen: object, size: int) -> range:
-    """What was chosen along one axis of `size`, as a range; UsageError if empty or outside."""
+def as_range(what: str, chosen: object, present: range) -> range:
+    """What was chosen along one axis, as a range; UsageError if it is empty or not in `present`."""
     found = None
     match chosen:
         case int() if not isinstance(chosen, bool):
             found = range(chosen, chosen + 1)
         case slice():
-            found = range(*chosen.indices(size))
+            found = range(*chosen.indices(present.stop))
         case range():
             found = chosen
         case (int(first), int(end)):
             found = range(first, end)
-    if not found or found.step != 1 or found[0] < 0 or found[-1] >= size:
+    if not found or found.step != 1 or found.start < present.start or found.stop > present.stop:
         raise UsageError(
             f"{what}: not a part of the layer",
-            expected=f"a number or (first, end) within 0 to {size}",
+            expected=f"a number or (first, end) within {present.start} to {present.stop}",
             got=printable(chosen),
         )
     return found
+
+
+def common(first: range, second: range) -> range:
+    """What both ranges hold; where that is nothing, one number of `second`: a picture shows one."""
+    both = range(max(first.start, second.start), min(first.stop, second.stop))
+    return both or second[:1]
 
 
 def flat(ranges: Ranges, shape: Ints) -> Array:

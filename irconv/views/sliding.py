@@ -139,6 +139,8 @@ class _Board:
             pair = beside([image, _sign("\u2192"), products], 10)
             label = f"channel {channel}" if layer.in_shape[0] > 1 else ""
             blocks.append(headed(label, pair, "small muted") if label else pair)
+        if not blocks:
+            blocks.append(block([svg.text(0, 14, "reads none of the channels", "muted")], 190, 20))
         stacked = below(blocks, 12)
         result = self._result(output, total)
         return _Place(beside([stacked, result], 14), total)
