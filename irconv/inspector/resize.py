@@ -88,7 +88,8 @@ def _channels(graph: Graph) -> list[_Resize]:
 
 
 def _shapes(graph: Graph) -> list[tuple[int, ...]]:
-    return [tuple(d for d in v.shape if isinstance(d, int)) for v in graph.inputs]
+    """The shapes of the inputs; a symbol, which stays, counts as 1."""
+    return [tuple(d if isinstance(d, int) else 1 for d in v.shape) for v in graph.inputs]
 
 
 def _largest(graph: Graph, axes: Callable[[tuple[int, ...]], Sequence[int]]) -> int:
