@@ -50,6 +50,8 @@ def unpacked(data: bytes) -> Array:
     assert depth == 8
     lines = np.frombuffer(zlib.decompress(parts[b"IDAT"]), np.uint8).reshape(rows, -1)
     assert not lines[:, 0].any()
+    if kind == 3:
+        return np.frombuffer(parts[b"PLTE"], np.uint8).reshape(-1, 3)[lines[:, 1:]]
     return lines[:, 1:].reshape((rows, columns, 3) if kind == 2 else (rows, columns))
 
 

@@ -230,16 +230,13 @@ def _caption(graph: Graph, steps: Sequence[Step], total: int) -> str:
 
 
 def _rows(steps: Sequence[Step]) -> list[range]:
-    """The numbers of the boxes in rows of about equal width, none wider than a page."""
+    """The numbers of the boxes in rows of about equal width, none much wider than a page."""
     widths = [_box(steps, i, 0).width + GAP for i in range(len(steps))]
-    limit = sum(widths) / max(1, -(-sum(widths) // ROW)) + 40
-    ends, used = [0], 0.0
-    for i, width in enumerate(widths):
-        if used + width > limit and used:
-            ends.append(i)
-            used = 0.0
-        used += width
-    return [range(a, b) for a, b in pairwise([*ends, len(steps)])]
+    count = max(1, round(sum(widths) / ROW + 0.4))
+    share = sum(widths) / count
+    ends = [sum(sum(widths[: i + 1]) <= share * row + 1 for i in range(len(widths)))
+            for row in range(count + 1)]  # fmt: skip
+    return [range(a, b) for a, b in pairwise(ends) if a < b]
 
 
 def _row(steps: Sequence[Step], row: range) -> Block:

@@ -72,7 +72,7 @@ def array_block(
     if shown.ndim == 2 and shown.size <= CELLS:
         cells = _cells(shown, cell, colour_of(scale, low, high), mark, first, written)
         return block(cells, width, cell * shown.shape[0])
-    return _raster(_levels(shown, scale, low, high), width)
+    return _raster(*_levels(shown, scale, low, high), width)
 
 
 def _ends(array: Array, scale: Scale) -> tuple[float, float]:
@@ -103,28 +103,30 @@ def _cells(
             yield svg.text(left + cell / 2, top + cell / 2 + 0.35 * size, shown, class_)
 
 
-def _levels(array: Array, scale: Scale, low: float, high: float) -> Array:
-    """The colours of all elements: uint8 [rows, columns] of greys, or [rows, columns, 3]."""
+def _levels(array: Array, scale: Scale, low: float, high: float) -> tuple[Array, Array | None]:
+    """The colours of all elements: uint8 [rows, columns] of greys, or of places in a palette
+    [colours, 3], or [rows, columns, 3].
+    """
     if array.ndim == 3:
-        return np.round(255 * np.clip(array, 0, 1)).astype(np.uint8)
+        return np.round(255 * np.clip(array, 0, 1)).astype(np.uint8), None
     if scale == "grey":
         span = high - low if high > low else 1.0
         part = np.nan_to_num((array - low) / span)
-        return np.round(255 * np.clip(part, 0, 1)).astype(np.uint8)
+        return np.round(255 * np.clip(part, 0, 1)).astype(np.uint8), None
     end = max(abs(low), abs(high)) or 1.0
-    steps = np.round(127 * np.clip(np.nan_to_num(array / end), -1, 1)).astype(int) + 127
+    steps = np.round(127 * np.clip(np.nan_to_num(array / end), -1, 1)) + 127
+    steps[np.isnan(array)] = 255
     shades = [_rgb(diverging((i - 127) / 127, 1.0)) for i in range(255)]
-    coloured: Array = np.array(shades, np.uint8)[steps]
-    return coloured
+    return steps.astype(np.uint8), np.array([*shades, _rgb(diverging(np.nan, 1.0))], np.uint8)
 
 
 def _rgb(colour: str) -> tuple[int, ...]:
     return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
 
 
-def _raster(levels: Array, width: float) -> Block:
+def _raster(levels: Array, palette: Array | None, width: float) -> Block:
     height = width * levels.shape[0] / levels.shape[1]
-    href = "data:image/png;base64," + b64encode(png(levels)).decode("ascii")
+    href = "data:image/png;base64," + b64encode(png(levels, palette)).decode("ascii")
     size = {"width": width, "height": height}
     image = svg.element(
         "image", href=href, style="image-rendering: pixelated", preserveAspectRatio="none", **size
@@ -132,18 +134,20 @@ def _raster(levels: Array, width: float) -> Block:
     return block([image, svg.rect(0, 0, width, height, "line")], width, height)
 
 
-def png(levels: Array) -> bytes:
-    """A PNG file of uint8 [rows, columns] or [rows, columns, 3].
+def png(levels: Array, palette: Array | None = None) -> bytes:
+    """A PNG file of uint8 [rows, columns] (greys, or places in a palette [256, 3]) or [rows,
+    columns, 3].
 
     Not compressed, so that its bytes do not depend on the version of zlib (PNG and deflate: RFC
     2083, RFC 1951 section 3.2.4).
     """
     rows, columns = levels.shape[:2]
-    kind = 2 if levels.ndim == 3 else 0
+    kind = 3 if palette is not None else 2 if levels.ndim == 3 else 0
     lines = np.ascontiguousarray(levels).reshape(rows, -1)
     raw = np.concatenate([np.zeros((rows, 1), np.uint8), lines], axis=1).tobytes()
     head = struct.pack(">IIBBBBB", columns, rows, 8, kind, 0, 0, 0)
-    chunks = ((b"IHDR", head), (b"IDAT", _stored(raw)), (b"IEND", b""))
+    colours = [] if palette is None else [(b"PLTE", palette.tobytes())]
+    chunks = [(b"IHDR", head), *colours, (b"IDAT", _stored(raw)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in chunks)
 
 
