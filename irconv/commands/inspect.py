@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -22,12 +23,12 @@ from irconv.commands.options import (
     Seed,
     read_model,
 )
-from irconv.errors import UsageError, printable
+from irconv.errors import BackendError, BudgetError, ExportError, UsageError, printable
 from irconv.inspector.document import document
 from irconv.inspector.html import save_html
 from irconv.inspector.layer_pages import layer_pages
 from irconv.inspector.live.worker import Limits
-from irconv.inspector.trace import trace
+from irconv.inspector.trace import Trace, trace
 from irconv.pipeline import parse_pipeline, pipeline_text
 
 
@@ -43,6 +44,18 @@ def inspect(
         typer.Option(
             "--numerics", help="Measure the error of each pass; exact ones on integers, bit by bit."
         ),
+    ] = False,
+    program: Annotated[
+        bool, typer.Option(help="Show the program of --backend as a stage, with its kernels.")
+    ] = True,
+    export: Annotated[
+        bool, typer.Option(help="Show the exported ONNX graph, and what onnxruntime makes of it.")
+    ] = True,
+    with_llvm: Annotated[
+        bool, typer.Option("--with-llvm", help="The LLVM IR of the kernels too.")
+    ] = False,
+    with_asm: Annotated[
+        bool, typer.Option("--with-asm", help="The assembly of the kernels too.")
     ] = False,
     layers: Annotated[
         list[str] | None,
@@ -82,12 +95,26 @@ def inspect(
         return
     command = _command(model, pipeline_text(passes), numerics, batch, random_weights, seed)
     traced = trace(graph, passes, numerics=numerics, seed=seed)
-    told = document(traced, command) | {"layers": layer_pages(graph, layers)}
+    if program:
+        traced = _tried("program", lambda t: t.with_program(backend), traced)
+    if export:
+        traced = _tried("exported graph", lambda t: t.with_export(), traced)
+    told = document(traced, command, llvm=with_llvm, assembly=with_asm)
+    told |= {"layers": layer_pages(graph, layers)}
     if output is not None:
         save_html(told, output)
         console.note(f"wrote {printable(output)} ({output.stat().st_size / 1e6:.1f} MB)")
     if json:
         console.result_json(told)
+
+
+def _tried(what: str, step: Callable[[Trace], Trace], traced: Trace) -> Trace:
+    """The trace with one stage more; where that cannot be made, the passes are shown without it."""
+    try:
+        return step(traced)
+    except (BackendError, BudgetError, ExportError) as error:
+        console.note(f"no {what} in the report: {printable(error, 400)}")
+        return traced
 
 
 def _command(

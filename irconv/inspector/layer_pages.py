@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import chain, zip_longest
 from typing import Any
+
+import numpy as np
 
 from irconv.analysis.layer_matrix import has_matrix
 from irconv.analysis.report import MatrixReport, matrix_report
 from irconv.errors import BudgetError, UsageError, printable
 from irconv.graph import Graph, Node
 from irconv.inspector.lines import shown_name
+from irconv.inspector.stages import at_one
+from irconv.kinds import is_float
 from irconv.registry import nearest
-from irconv.views.equations import equation
+from irconv.report import node_cost
+from irconv.types import Array, TensorType
+from irconv.views.activation_maps import activation_maps
+from irconv.views.catalogue import VIEWS
+from irconv.views.composition import composition
 from irconv.views.filters import filters
-from irconv.views.formula import compact_equation
-from irconv.views.matrices import matrix
-from irconv.views.networks import dense_network, locally_connected, network
-from irconv.views.sliding import image_and_filter
+from irconv.views.layer import ConvLayer
 from irconv.views.picture import Picture
+from irconv.views.projection import projection
 from irconv.views.receptive_field import receptive_field
+from irconv.views.translation import translation
 
 # so many layers are drawn where nobody says which: the first of each kind, then the second, ...
 DRAWN = 10
 # a norm of a matrix up to this size is quick
 NORM_BELOW = 1 << 22
 
-VIEWS: Mapping[str, Callable[[Node], Picture]] = {
-    "matrix": matrix,
-    "network": network,
-    "dense_network": dense_network,
-    "image_and_filter": image_and_filter,
-    "equation": equation,
-    "compact_equation": compact_equation,
+# an image is sent through the network up to a layer where that takes at most so many multiply-adds
+IMAGE_MACS = 400_000_000
+
+# in the order in which they answer what a newcomer asks: shared, zero, seen, found
+ORDER = (
+    *("matrix", "network", "dense_network", "locally_connected", "receptive_field", "filters"),
+    *("activation_maps", "projection", "image_and_filter", "equation", "compact_equation"),
+    *("volume", "shape_arithmetic", "composition", "translation"),
+)
+OF_NODES: Mapping[str, Callable[[Node], Picture]] = {
     "receptive_field": receptive_field,
     "filters": filters,
-    "locally_connected": locally_connected,
+    "composition": composition,
+}
+OF_IMAGES: Mapping[str, Callable[[Node, Any], Picture]] = {
+    "activation_maps": activation_maps,
+    "projection": projection,
+    "translation": translation,
 }
 
 
@@ -48,7 +65,40 @@ def layer_pages(graph: Graph, names: Sequence[str] | None = None) -> dict[str, A
     """
     nodes = [n for n in graph if has_matrix(n)]
     drawn = set(_chosen(nodes, names))
-    return {str(n.uid): _page(n, n in drawn) for n in nodes}
+    image = _image(graph)
+    near = _within(graph, IMAGE_MACS) if image is not None else set[Node]()
+    return {str(n.uid): _page(n, n in drawn, image if n in near else None) for n in nodes}
+
+
+def _image(graph: Graph) -> Array | None:
+    """A test image for the only input of a graph: a disc, a ring, stripes, an edge; in 0..1."""
+    if len(graph.inputs) != 1 or not is_float(graph.inputs[0]):
+        return None
+    kind = graph.inputs[0].type
+    sizes = kind.shape[1:] if isinstance(kind, TensorType) else ()
+    known = [d for d in sizes if isinstance(d, int)]
+    if len(known) != 3 or len(known) != len(sizes):
+        return None
+    channels, height, width = known
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    away = np.hypot(x + 0.35, y + 0.3)
+    picture = np.where(away < 0.4, 0.9, 0.15 + 0.2 * (x > 0.25))
+    picture = np.where(np.abs(np.hypot(x - 0.3, y - 0.35) - 0.4) < 0.08, 1.0, picture)
+    stripes = (y > 0.55) & (x < -0.1) & (np.sin(9 * np.pi * x) > 0)
+    picture = np.where(stripes, 0.8, picture)
+    tints = 1 - 0.25 * np.arange(channels) / max(1, channels - 1)
+    return np.ascontiguousarray(picture * tints[:, None, None], np.float32)
+
+
+def _within(graph: Graph, limit: int) -> set[Node]:
+    """The nodes up to which the whole graph costs at most `limit` multiply-adds."""
+    found, spent = set(), 0
+    for node in graph:
+        spent += at_one(node_cost(node).macs)
+        if spent > limit:
+            break
+        found.add(node)
+    return found
 
 
 def _chosen(nodes: Sequence[Node], names: Sequence[str] | None) -> Iterable[Node]:
@@ -76,20 +126,33 @@ def _kind(node: Node) -> tuple[Any, ...]:
     return node.op.name, window, told.get("group", 1) == 1
 
 
-def _page(node: Node, drawn: bool) -> dict[str, Any]:
-    return {
-        "title": shown_name(node.name),
-        "facts": _facts(node),
-        "views": [v for name in VIEWS if (v := _view(node, name))] if drawn else [],
-    }
+def _page(node: Node, drawn: bool, image: Array | None) -> dict[str, Any]:
+    page = {"title": shown_name(node.name), "facts": _facts(node)}
+    if not drawn:
+        return page | {"views": []}
+    views = _views(node, image)
+    return page | {"views": [_view(name, views[name]) for name in ORDER if name in views]}
 
 
-def _view(node: Node, name: str) -> dict[str, str] | None:
-    """One picture; none where this layer has none, such as a matrix without known sizes."""
+def _views(node: Node, image: Array | None) -> dict[str, Picture]:
+    """The pictures that there are of a layer; some need known sizes, some a layer in front."""
+    tries: dict[str, Callable[[], Picture]] = {}
     try:
-        picture = VIEWS[name](node)
-    except (UsageError, BudgetError):
-        return None
+        layer = ConvLayer.of(node)
+    except UsageError:
+        return {}
+    tries |= {name: partial(view, layer) for name, view in VIEWS.items()}
+    tries |= {name: partial(view, node) for name, view in OF_NODES.items()}
+    if image is not None:
+        tries |= {name: partial(view, node, image) for name, view in OF_IMAGES.items()}
+    found = {}
+    for name, draw in tries.items():
+        with contextlib.suppress(UsageError, BudgetError):
+            found[name] = draw()
+    return found
+
+
+def _view(name: str, picture: Picture) -> dict[str, str]:
     return {
         "name": name,
         "title": picture.title,

@@ -57,11 +57,11 @@ function legend(now, from, single) {
     if (now.as === "graph") FAMILIES.forEach(([label, colour]) => box.append(h("span", null, h("i", { style: { background: colour } }), label)));
     return box;
   }
-  const { tally } = compare(from, now.s);
+  const { tally, translated: other } = compare(from, now.s);
   for (const [state, label] of [["add", "added"], ["del", "removed"], ["chg", "changed"], ["mov", "moved"]]) {
     if (tally[state]) box.append(h("span", null, h("i", { class: state }), `${count(tally[state])} ${label}`));
   }
-  box.append(h("span", null, `${count(tally.same)} unchanged`));
+  box.append(h("span", null, `${count(tally.same)} ${other ? "carried over" : "unchanged"}`));
   return box;
 }
 
@@ -86,7 +86,7 @@ function textPage(now, from, single) {
 
 function graphPage(now, from, single) {
   const holder = h("div", { class: "panes graphs", "data-testid": "graph" });
-  const states = single ? null : compare(from, now.s).states;
+  const states = single || translated(from, now.s) && !compare(from, now.s).tally.add && !compare(from, now.s).tally.del ? null : compare(from, now.s).states;
   const make = (index, side) => {
     const body = h("div", { class: "fill", style: { flex: "1", position: "relative" } });
     holder.append(h("div", { class: "pane", "data-pane": side }, paneTitle(index), body));
@@ -118,16 +118,17 @@ function whatPage(index, from) {
   const low = Math.min(from, index), high = Math.max(from, index);
   const between = DOC.stages.slice(low + 1, high + 1);
   const rewrites = between.flatMap((y) => stage(y.index).rewrites.map((r) => ({ ...r, stage: y.index })));
-  const { tally } = compare(from, index);
+  const { tally, translated: other } = compare(from, index);
   const near = high - low === 1 && index > from;
   sheet.append(h("div", null, h("h1", null, near ? cut(x.title, 80) : `${passName(before.title)} to ${passName(x.title)}`), h("p", { class: "lead" }, sentence(x, near, between, rewrites, tally))));
   if (index > 0) sheet.append(h("div", { class: "facts" },
-    fact("Nodes", change(before.totals.nodes, x.totals.nodes, count), `${count(tally.add)} added, ${count(tally.del)} removed, ${count(tally.chg)} changed`),
+    fact("Nodes", change(before.totals.nodes, x.totals.nodes, count), other ? `${count(tally.same)} carried over` : `${count(tally.add)} added, ${count(tally.del)} removed, ${count(tally.chg)} changed`),
     fact("Multiply-adds", change(before.totals.macs, x.totals.macs, short)),
     fact("Bytes moved", change(before.totals.bytes, x.totals.bytes, bytes)),
     fact("Peak memory", change(before.totals.peak_bytes, x.totals.peak_bytes, bytes)),
-    fact("Weights", change(before.totals.free_parameters, x.totals.free_parameters, short), change(before.totals.parameter_bytes, x.totals.parameter_bytes, bytes) + " stored"),
+    typeof x.totals.free_parameters === "number" && typeof before.totals.free_parameters === "number" && fact("Weights", change(before.totals.free_parameters, x.totals.free_parameters, short), change(before.totals.parameter_bytes, x.totals.parameter_bytes, bytes) + " stored"),
     errorFact(x)));
+  if (x.kind === "program") sheet.append(programCard(stage(index)));
   if (near && Object.keys(x.delta || {}).length) sheet.append(h("p", null, deltas(x.delta)));
   if (index > 0) sheet.append(h("div", { class: "chips" },
     h("button", { class: "tool", onclick: () => go({ as: "text", alone: false }) }, "See the text side by side", h("kbd", { class: "hint" }, "t")),
@@ -152,6 +153,22 @@ function sentence(x, near, between, rewrites, tally) {
   const rules = new Set(rewrites.map((r) => r.rule)).size;
   const where = near ? "This pass" : `${plural(between.length, "pass", "passes")} in between`;
   return `${where} made ${plural(rewrites.length, "rewrite")} by ${plural(rules, "rule")}. ${count(tally.same)} nodes stayed exactly as they were.`;
+}
+// which kernel runs how much of the network
+function programCard(one) {
+  const groups = new Map();
+  for (const n of one.nodes) {
+    const key = n.kernel ?? "";
+    if (!groups.has(key)) groups.set(key, { ids: [], macs: 0 });
+    groups.get(key).ids.push(n.id);
+    groups.get(key).macs += n.macs || 0;
+  }
+  const rows = [...groups].sort((a, b) => b[1].macs - a[1].macs || b[1].ids.length - a[1].ids.length);
+  return h("section", { class: "card table-wrap", "data-testid": "program" }, h("h2", null, "Which kernel runs what"), h("table", null,
+    h("thead", null, h("tr", null, h("th", null, "kernel"), h("th", { class: "num" }, "nodes"), h("th", { class: "num" }, "multiply-adds"), h("th", null, "of which"))),
+    h("tbody", null, rows.map(([key, g]) => h("tr", null,
+      h("td", null, key ? h("button", { class: "chip", onclick: () => go({ v: "kernels", kernel: key, n: null }) }, name(kernelShort(key))) : h("span", { class: "muted" }, "no kernel: moved or shared, or run by Op.run")),
+      h("td", { class: "num" }, count(g.ids.length)), h("td", { class: "num" }, percent(g.macs, one.totals.macs)), h("td", null, chips(one.index, g.ids, true, 6)))))));
 }
 function sourceCard() {
   const one = stage(0), ops = new Map();

@@ -7,7 +7,7 @@ function compare(a, b) {
   return diffs.get(key);
 }
 const OTHER_WAY = { add: "del", del: "add" };
-function turned({ rows, states, tally }) {
+function turned({ rows, states, tally, translated: other }) {
   const back = (state_) => OTHER_WAY[state_] || state_;
   const entry = (e) => e && { ...e, state: back(e.state) };
   const map = (side) => new Map([...side].map(([id, state_]) => [id, back(state_)]));
@@ -15,6 +15,7 @@ function turned({ rows, states, tally }) {
     rows: rows.map((r) => ({ ...r, a: entry(r.b), b: entry(r.a), state: back(r.state) })),
     states: { left: map(states.right), right: map(states.left) },
     tally: { ...tally, add: tally.del, del: tally.add },
+    translated: other,
   };
 }
 
@@ -22,7 +23,7 @@ function entries(one) {
   return one.lines.map((text, line) => {
     const thing = one.byLine.get(line);
     const edge = line === 0 ? "head" : line === one.lines.length - 1 ? "end" : `text ${text}`;
-    return { line, text, id: thing ? thing.id : null, key: thing ? thing.id : edge };
+    return { line, text, id: thing ? thing.id : null, key: !thing ? edge : line === thing.line ? thing.id : `${thing.id}/${line - thing.line}` };
   });
 }
 
@@ -47,7 +48,26 @@ function remade(left, right) {
   }
 }
 
+// a graph, a program and an ONNX model are written in different words: there, what stands for
+// something on the other side is carried over, and only what does not is added or removed
+const LANGUAGE = { source: "graph", pass: "graph", program: "program", onnx: "onnx", onnxruntime: "onnx" };
+const translated = (a, b) => LANGUAGE[DOC.stages[a].kind] !== LANGUAGE[DOC.stages[b].kind];
+
+function translation(one, two) {
+  const states = { left: new Map(), right: new Map() };
+  const tally = { add: 0, del: 0, chg: 0, mov: 0, same: 0 };
+  const side = (from, to, key, gone) => entries(from).filter((e) => e.id !== null && from.byId.has(e.id)).map((e) => {
+    const state_ = kin(from.index, e.id, to.index).length ? "same" : gone;
+    if (!states[key].has(e.id)) tally[state_] += state_ === "same" && key === "right" ? 0 : 1;
+    states[key].set(e.id, state_);
+    return { ...e, state: state_ };
+  });
+  const left = side(one, two, "left", "del"), right = side(two, one, "right", "add");
+  return { rows: gap(left, right, one, two), states, tally, translated: true };
+}
+
 function makeDiff(one, two) {
+  if (translated(one.index, two.index)) return translation(one, two);
   const left = entries(one), right = entries(two);
   paired(left, right, one, two);
   remade(left, right);
@@ -91,14 +111,14 @@ function makeDiff(one, two) {
 function gap(gone, came, one, two) {
   const rows = [];
   let next = 0;
-  const near = one.index < two.index;
+  const place = new Map();
+  gone.forEach((e, k) => { if (e.id !== null) place.set(e.id, k); });
   for (const entry of came) {
-    const from = entry.id === null ? new Set() : new Set(kinOf(two.index, entry.id, one.index));
-    let last = -1;
-    gone.forEach((e, k) => { if (k >= next && e.id !== null && from.has(e.id)) last = k; });
-    if (last < 0) { rows.push({ a: null, b: entry, state: entry.state, near }); continue; }
+    const from = entry.id === null ? [] : kinOf(two.index, entry.id, one.index);
+    const last = from.reduce((best, id) => Math.max(best, place.get(id) ?? -1), -1);
+    if (last < next) { rows.push({ a: null, b: entry, state: entry.state }); continue; }
     for (; next < last; next += 1) rows.push({ a: gone[next], b: null, state: gone[next].state });
-    rows.push({ a: gone[next], b: entry, state: "pair" });
+    rows.push({ a: gone[next], b: entry, state: entry.state === "same" && gone[next].state === "same" ? "same" : "pair" });
     next += 1;
   }
   for (; next < gone.length; next += 1) rows.push({ a: gone[next], b: null, state: gone[next].state });

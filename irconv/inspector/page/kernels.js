@@ -15,21 +15,29 @@ function highlighted(text) {
   return found;
 }
 
+// `blocked.convolve.convolve(int64*, float32*)` is short without its types
+const kernelShort = (key) => { const text = kernelTitle(key); const at = text.indexOf("("); return cut(at > 0 ? text.slice(0, at) : text, 70); };
+
 function kernelsPage(now) {
-  const keys = Object.keys(DOC.kernels);
+  const users = kernelUsers();
+  const uses = (k) => (users.get(k) || []).length;
+  const keys = Object.keys(DOC.kernels).sort((a, b) => uses(b) - uses(a));
   if (!keys.length) return h("div", { class: "scroll" }, h("div", { class: "sheet" }, h("h1", null, "Kernels"), h("p", { class: "lead" }, "This report holds no emitted program.")));
   const key = now.kernel && DOC.kernels[now.kernel] ? now.kernel : keys[0];
-  const users = kernelUsers();
-  const nav = h("nav", { "aria-label": "kernels" }, keys.map((k) => h("button", { "aria-current": k === key ? "true" : null, onclick: () => go({ kernel: k, n: null }) }, name(kernelTitle(k)), users.get(k) && h("span", { class: "muted small" }, ` ${plural(users.get(k).length, "node")}`))));
+  const entry = (k) => h("button", { "aria-current": k === key ? "true" : null, "data-kernel": k, title: kernelTitle(k), onclick: () => go({ kernel: k, n: null }) }, name(kernelShort(k)), uses(k) > 0 && h("span", { class: "muted small" }, ` ${plural(uses(k), "node")}`));
+  const helpers = keys.filter((k) => !uses(k));
+  const nav = h("nav", { "aria-label": "kernels" }, keys.filter(uses).map(entry), helpers.length > 0 && h("h3", { class: "muted hide-phone", style: { padding: ".9rem .6rem .3rem" } }, "What they call"), helpers.map(entry));
   const source = h("pre", { class: "source", tabindex: 0, "data-testid": "source" }, "...");
   const kinds = h("span", { class: "segments" });
   const runs = users.get(key) || [];
-  const head = h("div", { class: "bar-row" }, h("b", null, name(kernelTitle(key))), kinds, runs.length ? h("span", { class: "chips" }, h("span", { class: "muted small" }, "runs"), runs.slice(0, 24).map(([i, id]) => chip(i, id)), runs.length > 24 && h("span", { class: "muted small" }, `and ${runs.length - 24} more`)) : null);
+  const called = keys.filter((k) => (DOC.kernels[k].calls || []).includes(key));
+  const others = (what, list) => (list.length ? h("span", { class: "chips" }, h("span", { class: "muted small" }, what), list.map((k) => h("button", { class: "chip", onclick: () => go({ kernel: k, n: null }) }, name(kernelShort(k))))) : null);
+  const head = h("div", { class: "bar-row" }, h("b", { style: { "flex-basis": "100%" } }, name(kernelTitle(key))), kinds, others("called by", called), others("calls", (DOC.kernels[key].calls || []).filter((k) => DOC.kernels[k])), runs.length ? h("span", { class: "chips" }, h("span", { class: "muted small" }, "runs"), runs.slice(0, 24).map(([i, id]) => chip(i, id)), runs.length > 24 && h("span", { class: "muted small" }, `and ${runs.length - 24} more`)) : null);
   piece("kernel-sources").then(async (all) => {
-    const texts = Object.entries(all[key] || {}).filter(([k, v]) => k !== "name" && v && (typeof v === "string" || v.gzip || v.data));
+    const texts = Object.entries(all[key] || {}).filter(([k, v]) => ["python", "llvm", "asm"].includes(k) && typeof v === "string" && v);
     const show = async (kind, value) => {
-      const text = typeof value === "string" ? value : await inflate(value.gzip || value.data);
-      clear(source, kind === "python" || kind === "source" ? highlighted(text) : text);
+      const text = kind === "python" ? value : await inflate(value, "deflate");
+      clear(source, kind === "python" ? highlighted(text) : text);
       for (const b of kinds.children) b.setAttribute("aria-pressed", b.dataset.kind === kind ? "true" : "false");
     };
     if (texts.length > 1) kinds.append(...texts.map(([k, v]) => h("button", { "data-kind": k, onclick: () => show(k, v) }, { python: "Python", llvm: "LLVM IR", asm: "assembly" }[k] || k)));
@@ -44,9 +52,10 @@ function kernelUsers() {
   if (!kernelUsed) {
     kernelUsed = new Map();
     for (let i = 0; i <= LAST; i += 1) for (const n of stage(i).nodes) {
-      if (n.kernel === null || n.kernel === undefined) continue;
-      if (!kernelUsed.has(n.kernel)) kernelUsed.set(n.kernel, []);
-      kernelUsed.get(n.kernel).push([i, n.id]);
+      for (const key of n.kernels || (n.kernel ? [n.kernel] : [])) {
+        if (!kernelUsed.has(key)) kernelUsed.set(key, []);
+        kernelUsed.get(key).push([i, n.id]);
+      }
     }
   }
   return kernelUsed;

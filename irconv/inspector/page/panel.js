@@ -9,7 +9,7 @@ function panel(chosen) {
   box.append(facts(node, owner));
   const doors = [];
   const kernel = kernelOf(chosen.stage, chosen.id);
-  if (kernel) doors.push(h("button", { class: "wide", "data-testid": "to-kernel", onclick: () => go({ v: "kernels", kernel: kernel.key, s: kernel.stage, n: `${kernel.stage}.${kernel.id}` }) }, "Its kernel: ", name(kernelTitle(kernel.key))));
+  if (kernel) doors.push(h("button", { class: "wide", "data-testid": "to-kernel", onclick: () => go({ v: "kernels", kernel: kernel.key, s: kernel.stage, n: `${kernel.stage}.${kernel.id}` }) }, "Its kernel: ", name(kernelShort(kernel.key))));
   const layer = layerOf(chosen.stage, chosen.id);
   if (layer !== null) doors.push(h("button", { class: "wide", "data-testid": "to-layer", onclick: () => go({ v: "layers", layer, n: null }) }, "Pictures of this layer"));
   if (doors.length) box.append(h("section", null, doors));

@@ -16,7 +16,7 @@ function stage(index) {
       byId: new Map(nodes.map((n) => [n.id, n])),
       things: new Map([...parameters, ...nodes].map((n) => [n.id, n])),
       byName: new Map([...parameters, ...nodes].map((n) => [n.name, n])),
-      byLine: new Map([...parameters, ...nodes].map((n) => [n.line, n])),
+      byLine: new Map([...parameters, ...nodes].flatMap((n) => Array.from({ length: n.line_count || 1 }, (_, k) => [n.line + k, n]))),
       layout: DOC.pool.layouts[raw.layout],
       rewrites: raw.rewrites.map((r) => ({
         ...r,
@@ -107,8 +107,8 @@ async function open(data) {
   if (!data || typeof data.gzip !== "string") return data;
   return JSON.parse(await inflate(data.gzip));
 }
-async function inflate(text) {
+async function inflate(text, format = "gzip") {
   const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream(format));
   return new Response(stream).text();
 }

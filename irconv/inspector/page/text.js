@@ -113,6 +113,7 @@ class TextPane {
   // `a` is null where one stage stands alone
   show(a, b, all, chosen) {
     Object.assign(this, { a, b, all, chosen });
+    if (a !== null && translated(a, b)) this.all = true;
     this.unfolded.clear();
     this.build();
     this.width = 0;
