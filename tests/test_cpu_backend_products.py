@@ -234,9 +234,9 @@ def test_sparse_products(rank, transposed, form):
         assert nodes[0].kernel == "index"
         kernels.add(nodes[1].kernel)
     assert kernels - {"nothing"} == (
-        {"tap_product", "sliced_product"}
+        {"tap_product", "channels_last+sliced_product"}
         if form == "tap"
-        else {"sliced_product", "literal_product"}
+        else {"channels_last+sliced_product", "literal_product"}
     )
 
 
@@ -268,7 +268,7 @@ def test_literal_products_by_slices_of_rows(group, inner, outs, transposed):
             np.testing.assert_allclose(found, expected, rtol=4 * 2.0**-23, atol=1e-6)
         else:
             np.testing.assert_array_equal(found, expected)
-        assert nodes[1].kernel == ("sliced_product" if images else "nothing")
+        assert nodes[1].kernel == ("channels_last+sliced_product" if images else "nothing")
 
 
 def test_a_tap_twice_in_a_row_makes_the_matrix_literal():
@@ -283,7 +283,7 @@ def test_a_tap_twice_in_a_row_makes_the_matrix_literal():
     )  # fmt: skip
     (found,), (expected,), nodes = run_both(graph, {"x": inputs["x"]})
     np.testing.assert_allclose(found, expected, rtol=4 * 2.0**-23)
-    assert nodes[1].kernel == "sliced_product"
+    assert nodes[1].kernel == "channels_last+sliced_product"
 
 
 def test_a_matrix_of_weights_that_are_computed_falls_back():

@@ -30,9 +30,11 @@ _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 # The row: addresses, then numbers. CHANNELS are those of a group of the convolution.
 # fmt: off
 (
-    CODE, Y, X, WEIGHTS, BIAS, RESIDUAL, SLICE_COLUMNS, SLICE_ENTRIES, STARTS, SCRATCH,
-    FINISH, IMAGES, GROUPS, CHANNELS, TOGETHER, PIXELS, COLUMNS, SPAN, LOW, HIGH, ALPHA, BETA,
+    CODE, Y, WEIGHTS, BIAS, RESIDUAL, SLICE_COLUMNS, SLICE_ENTRIES, STARTS, SCRATCH,
+    FINISH, IMAGES, GROUPS, CHANNELS, TOGETHER, PIXELS, COLUMNS, SPAN, SUMS, LOW, HIGH, ALPHA, BETA,
 ) = range(22)
+# The row of the step before it, which puts x with its channels last into the same scratch.
+T_X, T_SCRATCH, T_IMAGES, T_CHANNELS, T_PIXELS = range(1, 6)
 # fmt: on
 
 
@@ -145,19 +147,37 @@ def _uint16_at(typing: Any, address: Any, index: Any) -> Any:
     return types.int64(types.int64, types.int64), generate
 
 
+def channels_last(step: Any, like: Any, part: Any, parts: Any) -> None:
+    """Kernel: x [images, channels, pixels] as [images, pixels, channels], into the scratch."""
+    channels, pixels = step[T_CHANNELS], step[T_PIXELS]
+    size, each = lanes(like), blocks(pixels, lanes(like))
+    first, end = share(step[T_IMAGES] * each, part, parts)
+    for unit in range(first, end):
+        image = unit // each
+        pixel = (unit - image * each) * size
+        x = at(pointer(step[T_X], like), image * channels * pixels + pixel)
+        to = at(pointer(step[T_SCRATCH], like), (image * pixels + pixel) * channels)
+        count = min(size, pixels - pixel)
+        for channel in range(channels):
+            for i in range(count):
+                to[i * channels + channel] = x[channel * pixels + i]
+
+
 def sliced_product(step: Any, like: Any, part: Any, parts: Any) -> None:
     """Kernel: y[n, channel, pixel] = clamp(sum + bias[channel] + residual), then the second pass.
 
-    See the places of its row above. Parts share the pixels of all slices of channels. Scratch of a
-    part: as many vectors as one has lanes.
+    See the places of its row above. Parts share the pixels of all slices of channels. The scratch
+    begins with x as `channels_last` leaves it; from element SUMS on, each part has as many vectors
+    as one has lanes.
     """
     pixels, together, channels = step[PIXELS], step[TOGETHER], step[CHANNELS]
     each = blocks(channels, together)
     first, end = share(step[GROUPS] * each * pixels, part, parts)
-    sums = at(pointer(step[SCRATCH], like), part * lanes(like) * lanes(like))
+    scratch = pointer(step[SCRATCH], like)
+    sums = at(scratch, step[SUMS] + part * lanes(like) * lanes(like))
     of_channel = int32_at(step[STARTS], pixels)
     for image in range(step[IMAGES]):
-        x = at(pointer(step[X], like), image * step[COLUMNS])
+        x = at(scratch, image * step[COLUMNS])
         held = 0  # pixels whose sums are there
         for unit in range(first, end):
             turn = unit // pixels

@@ -23,7 +23,8 @@ class Slices:
     that are left. Of each pixel, the rows of these channels have `starts[p + 1] - starts[p]`
     entries; the first of all of them, then the second, and so on: int32 `columns`, and uint16
     `entries` that number the weights of a channel. `weights` are [each time][entry][lanes of a
-    vector].
+    vector]. The columns are those of x with its channels last, [pixels, channels]: neighbours in a
+    row of the matrix are then neighbours in memory.
     """
 
     columns: Array
@@ -51,6 +52,7 @@ def sliced(matrix: SharedMatrix) -> Slices | None:
     if span > MOST_WEIGHTS or (counts != counts[0]).any():
         return None
     columns = matrix.columns.reshape(channels, -1)
+    turned = np.arange(kind.columns, dtype=np.int32).reshape(-1, kind.image[0]).T.reshape(-1)
     entries = matrix.entries.reshape(channels, -1)
     together = min(lanes(), channels // kind.geometry.group)
     # whole vectors are read from the last of each
@@ -61,7 +63,7 @@ def sliced(matrix: SharedMatrix) -> Slices | None:
         if own.size and (own.min() < 0 or own.max() >= span):
             return None
         place = slice(first * columns.shape[1], end * columns.shape[1])
-        held_columns[place].reshape(-1, end - first)[...] = columns[first:end].T
+        held_columns[place].reshape(-1, end - first)[...] = turned[columns[first:end]].T
         held_entries[place].reshape(-1, end - first)[...] = own.T
     held_columns[columns.size :] = held_entries[columns.size :] = 0
     return Slices(

@@ -13,7 +13,13 @@ from irconv.backends.numba_cpu.binders.epilogue import epilogue
 from irconv.backends.numba_cpu.binders.kind import Binder, float_type, operand, shape_of, source
 from irconv.backends.numba_cpu.indexed import OUT, PIXELS, TABLE, TAPS, literal_product, tap_product
 from irconv.backends.numba_cpu.launch import Launch, PlainStep, engine, plain
-from irconv.backends.numba_cpu.sliced import SCRATCH, sliced_product
+from irconv.backends.numba_cpu.sliced import (
+    SCRATCH,
+    T_SCRATCH,
+    T_X,
+    channels_last,
+    sliced_product,
+)
 from irconv.backends.numba_cpu.slices import lanes, sliced
 from irconv.backends.numba_cpu.tiles import ROWS
 from irconv.errors import BudgetError
@@ -40,8 +46,8 @@ def bind_sparse(node: Node, threads: int) -> list[Launch] | None:
             shared = shared.literal()
         except BudgetError:
             return None
-    launch = _sliced(node, shared, threads, ending) if dtype == np.float32 else None
-    return [launch if launch is not None else _literal(node, shared, dtype, ending)]
+    launches = _sliced(node, shared, threads, ending) if dtype == np.float32 else None
+    return launches or [_literal(node, shared, dtype, ending)]
 
 
 def constant_matrix(value: Value) -> SharedMatrix | None:
@@ -120,15 +126,15 @@ def tap_table(matrix: SharedMatrix) -> Array | None:
 
 def _sliced(
     node: Node, matrix: SharedMatrix, threads: int, ending: steps.Epilogue
-) -> Launch | None:
-    found, x, dtype = sliced(matrix), operand(node, 1), np.dtype(np.float32)
+) -> list[Launch] | None:
+    found, dtype = sliced(matrix), np.dtype(np.float32)
     if found is None:
         return None
-    bias, residual, nothing = node.operand(2), _residual(node), np.zeros(0, dtype)
-    channels, group = matrix.type.channels, matrix.type.geometry.group
+    x, bias, residual = operand(node, 1), node.operand(2), _residual(node)
+    nothing = np.zeros(0, dtype)
+    images, channels, group = shape_of(x)[0], matrix.type.channels, matrix.type.geometry.group
     sources: list[Value | Array] = [
         node.result,
-        source(x),
         found.weights,
         bias.array if bias is not None and bias.array is not None else nothing,
         residual if residual is not None else nothing,
@@ -136,23 +142,31 @@ def _sliced(
         found.entries,
         found.starts,
     ]
+    sums = -(-images * matrix.shape[1] // lanes()) * lanes()
     numbers: tuple[int | float, ...] = (
         pass_code(ending.activation, dtype) if ending.activation is not None else 0,
-        shape_of(x)[0],
+        images,
         group,
         channels // group,
         found.together,
         matrix.shape[0] // channels,
         matrix.shape[1],
         matrix.weights.size // channels,
+        sums,
         float(ending.low),
         float(ending.high),
         ending.alpha,
         ending.beta,
     )
-    scratch = threads * lanes() ** 2 * dtype.itemsize
+    scratch = (sums + threads * lanes() ** 2) * dtype.itemsize
     step = PlainStep("sliced_product", sliced_product, dtype, SCRATCH, numbers, scratch)
-    return Launch(step, dict(enumerate(sources, 1)), SCRATCH)
+    inner = matrix.type.image[0]
+    sizes = (images, inner, matrix.shape[1] // inner)
+    turn = PlainStep("channels_last", channels_last, dtype, T_SCRATCH, sizes, scratch)
+    return [
+        Launch(turn, {T_X: source(x)}, T_SCRATCH),
+        Launch(step, dict(enumerate(sources, 1)), SCRATCH),
+    ]
 
 
 def _literal(
