@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from irconv.dim import known
 from irconv.graph import Graph, Node, Value
@@ -28,10 +28,14 @@ class Lifetime:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """The table value -> offset in an arena of `size` bytes."""
+    """The table value -> offset in an arena of `size` bytes.
+
+    `shared`: values that lie in the buffer of another one: see `in_place`.
+    """
 
     offsets: Mapping[Value, int]
     size: int
+    shared: Mapping[Value, Value] = field(default_factory=dict)
 
 
 def lifetimes(graph: Graph, views: Mapping[Value, Value] | None = None) -> list[Lifetime]:
@@ -62,6 +66,35 @@ def lifetimes(graph: Graph, views: Mapping[Value, Value] | None = None) -> list[
     ]
 
 
+def in_place(
+    graph: Graph,
+    overwritable: Callable[[Node], Iterable[Value]],
+    views: Mapping[Value, Value] | None = None,
+) -> dict[Value, Value]:
+    """The results that take the place of an operand which dies there: result -> owner of the bytes.
+
+    `overwritable` tells which operands of a node its kernel could overwrite with the result, the
+    best first. One is, where it has as many bytes, where no later node and no other operand reads
+    its buffer, and where neither is an input, a parameter or an output.
+    """
+    owners = dict(views or {})
+    last = {b.value: b.last for b in lifetimes(graph, owners)}  # so none of an input or output
+    shared: dict[Value, Value] = {}
+    for place, node in enumerate(graph):
+        if len(node.results) != 1 or node.result in owners or node.result not in last:
+            continue
+        y = node.result
+        read = [shared.get(o, o) for o in (owners.get(v, v) for v in _read(node))]
+        for value in overwritable(node):
+            given = owners.get(value, value)
+            owner = shared.get(given, given)
+            dies = last.get(owner) == place and read.count(owner) == 1
+            if dies and y.tensor_type.nbytes == owner.tensor_type.nbytes:
+                shared[y], last[owner] = owner, last[y]
+                break
+    return shared
+
+
 def _read(node: Node) -> Iterator[Value]:
     """The values that running `node` reads; those of a matrix are what its product reads."""
     for value in node.operands:
@@ -71,9 +104,13 @@ def _read(node: Node) -> Iterator[Value]:
                 yield from _read(value.producer)
 
 
-def plan_memory(buffers: Iterable[Lifetime], alignment: int = ALIGNMENT) -> MemoryPlan:
+def plan_memory(
+    buffers: Iterable[Lifetime],
+    alignment: int = ALIGNMENT,
+    shared: Mapping[Value, Value] | None = None,
+) -> MemoryPlan:
     """Greedy by size: the largest buffer first, each at the lowest offset that is free while it
-    lives.
+    lives; then those of `shared` where their owner is.
 
     (Pisarchyk and Lee, Efficient Memory Management for Deep Neural Net Inference, 2020, section 5.)
     """
@@ -87,7 +124,9 @@ def plan_memory(buffers: Iterable[Lifetime], alignment: int = ALIGNMENT) -> Memo
         offsets[buffer.value] = begin
         placed.add(buffer, (begin, begin + room))
         size = max(size, begin + room)
-    return MemoryPlan(offsets, size)
+    shared = {value: owner for value, owner in (shared or {}).items() if owner in offsets}
+    offsets.update({value: offsets[owner] for value, owner in shared.items()})
+    return MemoryPlan(offsets, size, shared)
 
 
 class _Placed:

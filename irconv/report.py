@@ -25,6 +25,8 @@ OP_RUN = "Op.run"
 class NodeReport:
     """One node: the kernel that runs it (`Op.run` where the backend has none), cost, bytes of its
     buffers, and the choice of its algorithm, where there was one.
+
+    `in_place`: the value whose bytes its result takes.
     """
 
     node: str
@@ -36,6 +38,7 @@ class NodeReport:
     scratch_bytes: int = 0
     note: str = ""
     choice: AlgorithmChoice | None = None
+    in_place: str = ""
 
     @property
     def fallback(self) -> bool:
@@ -46,13 +49,14 @@ class NodeReport:
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Bytes: the arena that intermediate values share, scratch of the kernels, weights as kept,
-    outputs.
+    outputs; and those of results that take the place of an operand in the arena.
     """
 
     arena: int = 0
     scratch: int = 0
     weights: int = 0
     outputs: int = 0
+    in_place: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Report:
         passes = self.pipeline or "(as it stands)"
         head = f"{self.backend} ({self.precision}, {self.threads} threads), pipeline {passes}"
         count = f"{len(self.nodes)} nodes, {len(self.fallbacks)} by {OP_RUN}"
-        room = f"arena {m.arena} B, scratch {m.scratch} B"
+        room = f"arena {m.arena} B ({m.in_place} B in place), scratch {m.scratch} B"
         lines = [
             f"{head}, {sizes}" if sizes else head,
             f"{count}, {self.macs / 1e6:.1f} Mmac",

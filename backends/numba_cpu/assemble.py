@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from irconv.backends.numba_cpu.binders.blocks import bind_in_blocks
 from irconv.backends.numba_cpu.binders.kind import shape_of
 from irconv.backends.numba_cpu.calls import Call, Place, Slot
 from irconv.backends.numba_cpu.driver import start_word
+from irconv.backends.numba_cpu.in_place import overwritable
 from irconv.backends.numba_cpu.launch import Launch, Status
 from irconv.backends.numba_cpu.memory import in_one_block
 from irconv.backends.numba_cpu.notes import note_of
@@ -23,7 +24,7 @@ from irconv.backends.numba_cpu.views import find_views, in_blocks, is_static
 from irconv.graph import Graph, Node, Value
 from irconv.heap import require
 from irconv.interpret import content
-from irconv.memory_plan import ALIGNMENT, lifetimes, plan_memory
+from irconv.memory_plan import ALIGNMENT, in_place, lifetimes, plan_memory
 from irconv.op import Op
 from irconv.ops.rearrange import Concat, Gather
 from irconv.ops.slices import Pad
@@ -45,15 +46,17 @@ def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
     views = find_views(graph)
     storages = find_storages(graph, views)
     bound = {n: _bind(n, options.threads, storages) for n in graph if n not in views.free}
-    layout = _lay_out(graph, views.owners, bound.values())
+    shared = in_place(graph, lambda n: overwritable(n, bound.get(n), storages), views.owners)
+    owners = {v: shared.get(owner, owner) for v, owner in views.owners.items()} | shared
+    layout = _lay_out(graph, owners, shared, bound.values())
     require(layout.arena_bytes + known_bytes(graph.outputs), "one call of the program")
-    table = _Table(layout, views.owners, _last_reads(graph))
+    table = _Table(layout, owners, _last_reads(graph))
     for node in graph:
         if node in bound:
             table.add(node, bound[node])
     copies = tuple((i, table.slot(graph.outputs[i])) for i in layout.copied)
     table.lines += [f"copy(output[{i}], {slot.place})" for i, slot in copies]
-    nodes = tuple(_node_report(node, bound.get(node), node in bound) for node in graph)
+    nodes = tuple(_node_report(node, bound.get(node), node in bound, shared) for node in graph)
     report = Report(
         "numba_cpu",
         pipeline,
@@ -66,6 +69,7 @@ def assemble(graph: Graph, options: Options, pipeline: str) -> CpuProgram:
             scratch=layout.arena_bytes - layout.scratch,
             weights=sum(a.nbytes for a in table.constants),
             outputs=known_bytes(graph.outputs),
+            in_place=known_bytes(shared),
         ),
         0.0,
     )
@@ -128,7 +132,10 @@ class _Layout:
 
 
 def _lay_out(
-    graph: Graph, owners: dict[Value, Value], bound: Iterable[list[Launch] | None]
+    graph: Graph,
+    owners: Mapping[Value, Value],
+    shared: Mapping[Value, Value],
+    bound: Iterable[list[Launch] | None],
 ) -> _Layout:
     places = {v: Place("input", i) for i, v in enumerate(graph.inputs)}
     copied = []
@@ -140,7 +147,7 @@ def _lay_out(
             places[owner] = Place("output", i)
     loose = (v for node in graph for v in node.results if v.type.symbols())
     places |= {v: Place("host", i) for i, v in enumerate(loose)}
-    plan = plan_memory(lifetimes(graph, owners))
+    plan = plan_memory(lifetimes(graph, owners), shared=shared)
     for value, offset in plan.offsets.items():
         places[value] = Place("arena", STATUS_BYTES + offset)
     needs = [launch.step.scratch_bytes for launches in bound for launch in launches or []]
@@ -283,7 +290,9 @@ def _shown(given: Slot | Call | None) -> str:
     return "_" if given is None else str(given.place)
 
 
-def _node_report(node: Node, launches: list[Launch] | None, runs: bool) -> NodeReport:
+def _node_report(
+    node: Node, launches: list[Launch] | None, runs: bool, shared: Mapping[Value, Value]
+) -> NodeReport:
     if not runs:
         kernel = "index" if isinstance(node.op, ConvMatrix) else "view"
         return node_report(node, kernel)
@@ -291,4 +300,6 @@ def _node_report(node: Node, launches: list[Launch] | None, runs: bool) -> NodeR
         return node_report(node, OP_RUN)
     names = dict.fromkeys(launch.step.name for launch in launches)
     scratch = max((launch.step.scratch_bytes for launch in launches), default=0)
-    return node_report(node, "+".join(names) or "nothing", scratch, note_of(node, launches))
+    report = node_report(node, "+".join(names) or "nothing", scratch, note_of(node, launches))
+    owner = next((shared[v].name for v in node.results if v in shared), "")
+    return replace(report, in_place=owner)
