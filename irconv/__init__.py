@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from irconv.analysis.report import matrix_report
     from irconv.builder import Builder
     from irconv.export import export_onnx
+    from irconv.inspector.bisect import bisect
+    from irconv.inspector.reproducer import save_reproducer
     from irconv.inspector.trace import trace
     from irconv.onnx_import import load
 
@@ -31,6 +33,7 @@ __all__ = [
     "__version__",
     "Builder",
     "Graph",
+    "bisect",
     "compile",
     "errors",
     "export_onnx",
@@ -40,6 +43,7 @@ __all__ = [
     "matrix_report",
     "onnx_backend",
     "parse",
+    "save_reproducer",
     "trace",
     "verify",
     "views",
@@ -71,10 +75,12 @@ if (_CheckoutFinder._root / "pyproject.toml").is_file() and not (
 # Names whose modules read ONNX, or that not every program needs, are imported when first asked for.
 _LATER = {
     "Builder": "irconv.builder",
+    "bisect": "irconv.inspector.bisect",
     "export_onnx": "irconv.export",
     "load": "irconv.onnx_import",
     "matrix_report": "irconv.analysis.report",
     "onnx_backend": "irconv.onnx_backend",
+    "save_reproducer": "irconv.inspector.reproducer",
     "trace": "irconv.inspector.trace",
     "views": "irconv.views",
     "zoo": "irconv.zoo",
