@@ -356,7 +356,7 @@ def test_all_views_of_a_node() -> None:
     assert list(pictures) == list(ic.views.VIEWS)
     for name, picture in pictures.items():
         assert picture.caption.endswith("."), name
-        assert picture.title.startswith("c1"), name
+        assert "c1" in picture.title, name
         assert root_of(picture).find("{http://www.w3.org/2000/svg}desc") is not None
     deep = ConvGeometry(1, 1, (3, 3, 3), (2, 2, 2), (1, 1, 1), (0,) * 6, (1, 1, 1))
     assert ic.views.VIEWS.keys() - ic.views.of(conv_node(deep)).keys() == {"volume"}

@@ -9,6 +9,7 @@ from irconv.errors import UsageError
 from irconv.graph import Node
 from irconv.views.arithmetic import shape_arithmetic
 from irconv.views.equations import equation
+from irconv.views.filters import filters
 from irconv.views.formula import compact_equation
 from irconv.views.layer import ConvLayer
 from irconv.views.matrices import matrix
@@ -27,6 +28,7 @@ VIEWS: Mapping[str, Callable[[ConvLayer], Picture]] = MappingProxyType(
         "dense_network": dense_network,
         "locally_connected": locally_connected,
         "volume": volume,
+        "filters": filters,
         "shape_arithmetic": shape_arithmetic,
     }
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import cos, isfinite, pi, sin
+from math import cos, pi, sin
 
 # Okabe and Ito, Color Universal Design (2008), without black: told apart by colour-blind readers.
 FEW = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00")
@@ -25,7 +25,17 @@ def palette(count: int) -> tuple[str, ...]:
     """`count` colours: Okabe and Ito's for up to seven, else an even scale from dark to light."""
     if count <= len(FEW):
         return FEW[:count]
-    return tuple(_along(_ORDERED, i / (count - 1)) for i in range(count))
+    return _distinct(_along(_ORDERED, i / (count - 1)) for i in range(count))
+
+
+def _distinct(colours: Iterable[str]) -> tuple[str, ...]:
+    """The same colours, each that came before moved on by a step of blue that is not seen."""
+    found: dict[str, None] = {}
+    for colour in colours:
+        while colour in found:
+            colour = f"#{(int(colour[1:], 16) + 1) % (1 << 24):06x}"
+        found[colour] = None
+    return tuple(found)
 
 
 def weight_colours(weights: Sequence[int], per_filter: int) -> dict[int, str]:
@@ -39,10 +49,10 @@ def weight_colours(weights: Sequence[int], per_filter: int) -> dict[int, str]:
     if len(shown) <= len(FEW) or not 1 < len(filters) <= len(_HUES):
         return dict(zip(shown, palette(len(shown)), strict=True))
     places = sorted({w % per_filter for w in shown})
-    return {
-        w: _shade(_HUES[filters.index(w // per_filter)], places.index(w % per_filter), len(places))
-        for w in shown
-    }
+    hue = {f: _HUES[n] for n, f in enumerate(filters)}
+    rank = {p: n for n, p in enumerate(places)}
+    shades = (_shade(hue[w // per_filter], rank[w % per_filter], len(places)) for w in shown)
+    return dict(zip(shown, _distinct(shades), strict=True))
 
 
 def diverging(value: float, limit: float) -> str:
@@ -52,11 +62,6 @@ def diverging(value: float, limit: float) -> str:
     part = max(-1.0, min(1.0, value / limit)) if limit > 0 else 0.0
     end = _POSITIVE if part > 0 else _NEGATIVE
     return _along(((_MIDDLE[0], 0.0, end[2]), end), abs(part))
-
-
-def limit_of(values: Iterable[float]) -> float:
-    """The largest finite size: where a scale of signed values ends."""
-    return max((abs(v) for v in values if isfinite(v)), default=0.0)
 
 
 def grey(value: float, low: float, high: float) -> str:

@@ -41,7 +41,7 @@ def matrix(
     values = show == "values" or (show is None and not layer.labels)
     facts = matrix_facts(layer)
     title = f"{layer.title} as a matrix"
-    return picture(layer, _drawing(layer, values), title, _caption(layer, facts), facts)
+    return picture(layer, _drawing(layer, values, facts), title, _caption(layer, facts), facts)
 
 
 def matrix_facts(layer: ConvLayer) -> dict[str, int | float]:
@@ -86,9 +86,19 @@ def _caption(layer: ConvLayer, facts: Mapping[str, int | float]) -> str:
     return text
 
 
-def _drawing(layer: ConvLayer, values: bool) -> Block:
+def _properties(facts: Mapping[str, int | float]) -> Block:
+    """The two properties of the whole matrix, as a line below it."""
+    zeros, places = int(facts["fixed_zeros"]), int(facts["places"])
+    text = (
+        f"{names.count(zeros, 'fixed zero')}; {names.count(places, 'place')} share "
+        f"{names.count(int(facts['free_weights']), 'free weight')}"
+    )
+    return block([svg.text(0, 13, text, "muted")], 6.6 * len(text), 16)
+
+
+def _drawing(layer: ConvLayer, values: bool, facts: Mapping[str, int | float]) -> Block:
     colours = cells.colours_of(layer)
-    body = _matrix(layer, colours, values)
+    body = below([_matrix(layer, colours, values), _properties(facts)], 12)
     filters = cells.legend(layer, colours, values, max(body.width, 400))
     if layer.columns > 16 or len(layer.channel_pairs()) > 1:
         return below([filters, body])
@@ -98,7 +108,8 @@ def _drawing(layer: ConvLayer, values: bool) -> Block:
 
 def _matrix(layer: ConvLayer, colours: Colours, values: bool) -> Block:
     """The entries with the outputs' names at the left, the inputs' above, the bias at the right."""
-    cell = float(max(6, min(48 if values else 40, (WIDTH - 130) // layer.columns)))
+    most = 48 if values else 40
+    cell = float(max(6, min(most, (WIDTH - 130) // layer.columns, 760 // layer.rows)))
     left, above = _heads(layer, cell)
     width, height = layer.columns * cell, layer.rows * cell
     right = 2 * cell if layer.bias is not None else 0

@@ -10,9 +10,10 @@ from irconv.errors import UsageError
 from irconv.graph import Node
 from irconv.types import Array
 from irconv.views import names
-from irconv.views.colours import diverging, limit_of, weight_colours
+from irconv.views.colours import diverging, weight_colours
 from irconv.views.fitting import at_most, fitted
 from irconv.views.layer import ConvLayer
+from irconv.views.maps import limit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,17 +37,21 @@ def matrix_figure(
     if colour not in {"weight", "value"}:
         raise UsageError("colour: no such thing", expected="weight or value", got=repr(colour))
     layer = fitted(ConvLayer.of(node), at_most(SIDE, SIDE, PLACES))
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise UsageError("matplotlib is not installed", hint="pip install 'irconv[viz]'") from error
-    chosen = plt.gca() if axes is None else axes
+    chosen = _present_axes() if axes is None else axes
     image = chosen.imshow(_pixels(layer, colour), interpolation="nearest", aspect="equal")
     part = f"\n{layer.part}" if layer.part else ""
     chosen.set_title(f"{layer.title} as a matrix{part}", fontsize=9)
     chosen.set_xlabel(f"{names.count(layer.columns, 'input')}")
     chosen.set_ylabel(f"{names.count(layer.rows, 'output')}")
     return image
+
+
+def _present_axes() -> Axes:
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise UsageError("matplotlib is not installed", hint="pip install 'irconv[viz]'") from error
+    return plt.gca()
 
 
 def _pixels(layer: ConvLayer, colour: str) -> Array:
@@ -61,9 +66,9 @@ def _pixels(layer: ConvLayer, colour: str) -> Array:
         found = weight_colours(shown.tolist(), layer.per_filter)
         table = [found[w] for w in shown.tolist()]
     else:
-        values = layer.flat_weights[shown].astype(float).tolist()
+        values = layer.flat_weights[shown].astype(float)
         limit = limit_of(values)
-        table = [diverging(v, limit) for v in values]
+        table = [diverging(v, limit) for v in values.tolist()]
     rows = np.searchsorted(layer.output_indices, outputs)
     columns = np.searchsorted(layer.input_indices, inputs)
     channels = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in table]

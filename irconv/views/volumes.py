@@ -12,9 +12,10 @@ from irconv.graph import Node
 from irconv.views import names, svg
 from irconv.views.blocks import Block, below, beside, block, headed, picture, wrapped
 from irconv.views.cells import grid_place, weight_marks
-from irconv.views.colours import FEW, diverging, ink, limit_of
+from irconv.views.colours import FEW, diverging, ink
 from irconv.views.fitting import at_most, fitted
 from irconv.views.layer import ConvLayer
+from irconv.views.maps import limit_of
 from irconv.views.parts import Ranges
 from irconv.views.picture import Picture
 from irconv.views.svg import Element
@@ -207,7 +208,7 @@ def _kernel(layer: ConvLayer, output: int, channel: int) -> Block | None:
     terms = [(i, w) for i, w in layer.terms(output) if i // step == channel]
     if not terms:
         return None
-    limit = limit_of(layer.flat_weights[layer.shown_weights].astype(float).tolist())
+    limit = limit_of(layer.flat_weights[layer.shown_weights].astype(float))
     window = tuple(map(len, layer.inputs[1:]))
     rows, columns = (1, window[0]) if len(window) == 1 else (window[0], window[1])
     cell = max(5.0, min(26.0, 120 / max(rows, columns)))
