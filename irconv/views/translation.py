@@ -157,20 +157,13 @@ def _drawing(found: Translation, channel: int, name: str, node: str) -> Block:
         return array_block(array[channel], WIDTH, "signed", ends)
 
     apart = np.abs(found.after - found.moved)[channel]
-    rows = [
-        beside(
-            [image_block(found.image, WIDTH, name), headed(node, answers(found.answers))],
-            28,
-            middle=False,
-        ),
-        beside(
-            [
-                image_block(found.shifted, WIDTH, f"{name}, shifted"),
-                headed(f"{node} of the shifted image", answers(found.after)),
-            ],
-            28,
-            middle=False,
-        ),
+    images = [
+        image_block(found.image, WIDTH, name),
+        image_block(found.shifted, WIDTH, f"{name}, shifted"),
+    ]
+    both = [
+        headed(node, answers(found.answers)),
+        headed(f"{node} of the shifted image", answers(found.after)),
     ]
     difference = headed(
         "difference from the first, shifted"
@@ -179,4 +172,4 @@ def _drawing(found: Translation, channel: int, name: str, node: str) -> Block:
         array_block(apart, WIDTH, "signed", ends),
     )
     note = below([difference, key_block("signed", -limit, limit)], 12)
-    return beside([below(rows, 22), note], 28, middle=False)
+    return beside([below(images, 22), below(both, 22), note], 28, middle=False)

@@ -1,0 +1,38 @@
+"""Zero padding and a 3x3 filter: the result is as large as the image, each pixel a centre."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import irconv as ic
+from irconv.graph import Node
+from irconv.views import Picture
+
+
+def layer() -> Node:
+    """One filter of 3x3 on an image of 3x3 with a border of added zeros."""
+    b = ic.Builder("same")
+    image = b.input("image", (1, 1, 3, 3))
+    w = np.arange(1, 10, dtype=np.float32).reshape(1, 1, 3, 3)
+    b.output(b.conv(image, w=w, bias=False, pads="same", name="filter"))
+    return b.build().node("filter")
+
+
+def pictures() -> dict[str, Picture]:
+    node = layer()
+    image = np.array([[[1, 0, 2], [0, 3, 0], [1, 0, 1]]], np.float32)
+    return {
+        "same_size": ic.views.image_and_filter(node, image),
+        "same_size_matrix": ic.views.matrix(node, show="values"),
+        "shape_arithmetic": ic.views.shape_arithmetic(node),
+    }
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "docs/views"
+    for name, picture in pictures().items():
+        picture.save(folder / f"{name}.svg")
+        print(f"{name}.svg: {picture.caption}")

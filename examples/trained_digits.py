@@ -1,0 +1,29 @@
+"""A network trained on digits: its filters, its answers, and what in a digit they answer to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import irconv as ic
+from irconv.demo_data import load_test_set, model_path
+from irconv.views import Picture
+
+DIGIT = 3  # a six
+
+
+def pictures() -> dict[str, Picture]:
+    graph = ic.load(model_path())
+    image = load_test_set()[0][DIGIT]
+    return {
+        "filters": ic.views.filters(graph.node("conv1")),
+        "activation_maps": ic.views.activation_maps(graph.node("relu1"), image),
+        "projection": ic.views.projection(graph.node("relu2"), image),
+    }
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "docs/views"
+    for name, picture in pictures().items():
+        picture.save(folder / f"{name}.svg")
+        print(f"{name}.svg: {picture.caption}")
