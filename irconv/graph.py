@@ -20,6 +20,11 @@ from irconv.types import Array, TensorType, Type, type_of
 if TYPE_CHECKING:
     import networkx as nx
 
+# characters of a name that a file may hold
+NAME_LENGTH = 4096
+# characters of it that names made from it begin with, so that they too may stand in a file
+STEM_LENGTH = NAME_LENGTH - 128
+
 _uids = itertools.count()
 
 

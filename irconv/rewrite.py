@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from irconv.algorithms import AlgorithmChoice
 from irconv.errors import GraphError, PassError, printable
-from irconv.graph import Graph, Node, Value
+from irconv.graph import STEM_LENGTH, Graph, Node, Value
 from irconv.op import Op
 from irconv.ops.identity import Identity
 from irconv.provenance import Record, Ref
@@ -141,7 +141,7 @@ class Rewriter:
         return None
 
     def _stem(self, name: str) -> str:
-        return f"{self._anchor.name}.{name}" if self._anchor is not None else name
+        return f"{self._anchor.name[:STEM_LENGTH]}.{name}" if self._anchor is not None else name
 
     # -- what passes call ------------------------------------------------------------------------
 

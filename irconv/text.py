@@ -12,7 +12,7 @@ from irconv.attributes import make_op
 from irconv.collector import paused_collector
 from irconv.dim import Dim, known, parse_dim, unquoted
 from irconv.errors import GraphError, ParseError, printable
-from irconv.graph import Graph, Node, Value, infer
+from irconv.graph import NAME_LENGTH, Graph, Node, Value, infer
 from irconv.layout import Layout
 from irconv.op import Op
 from irconv.provenance import Record, Ref
@@ -107,7 +107,10 @@ class _Line:
 
     def name(self) -> str:
         found = self.need(_NAME, "a name")
-        return unquoted(found) if found.startswith('"') else found
+        name = unquoted(found) if found.startswith('"') else found
+        if len(name) > NAME_LENGTH:
+            raise self.error("a name is too long", f"at most {NAME_LENGTH} characters", len(name))
+        return name
 
     def end(self) -> None:
         self.skip()

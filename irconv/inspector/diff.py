@@ -55,18 +55,10 @@ def diff(before: ShownStage, after: ShownStage, joined: Iterable[Link] = ()) -> 
     origins: defaultdict[int, list[int]] = defaultdict(list)
     for old, new in joined:
         heirs[old].append(new)
-        origins[new].append(old)
+        if old in before.by_id:
+            origins[new].append(old)
     same = [(n.id, n.id) for n in before.nodes if n.id in after.by_id]
-    lone = {
-        (old, new[0])
-        for old, new in heirs.items()
-        if len(new) == 1
-        and origins[new[0]] == [old]
-        and old in before.by_id
-        and new[0] in after.by_id
-        and not (old in after.by_id or new[0] in before.by_id)
-    }
-    pairs = [*same, *sorted(lone)]
+    pairs = [*same, *_lone(before, after, heirs, origins)]
     what = {pair: _what(before.by_id[pair[0]], after.by_id[pair[1]], heirs) for pair in pairs}
     paired, met = {a for a, _ in pairs}, {b for _, b in pairs}
     removed = tuple(n.id for n in before.nodes if n.id not in paired)
@@ -82,6 +74,20 @@ def diff(before: ShownStage, after: ShownStage, joined: Iterable[Link] = ()) -> 
         _groups(removed, added, heirs),
         _same_parameters(before.parameters, after.parameters, heirs),
     )
+
+
+def _lone(
+    before: ShownStage,
+    after: ShownStage,
+    heirs: Mapping[int, Sequence[int]],
+    origins: Mapping[int, Sequence[int]],
+) -> Iterator[Link]:
+    """Pairs of nodes that each became nothing but the other."""
+    for node in before.nodes:
+        new = [i for i in heirs.get(node.id, ()) if i in after.by_id]
+        gone = node.id not in after.by_id and all(i not in before.by_id for i in new)
+        if gone and len(new) == 1 and origins[new[0]] == [node.id]:
+            yield node.id, new[0]
 
 
 def diff_graphs(before: Graph, after: Graph) -> Diff:

@@ -61,7 +61,10 @@ class _History:
     edges: defaultdict[int, list[_Edge]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, record: Record) -> None:
-        """Edges from what a rule matched to what it made, or to what stands in for it."""
+        """Edges from what a rule matched to what it made, or to what stands in for it.
+
+        A constant that an output hands on is what the node became, too.
+        """
         names = {ref.name for ref in record.old if ref.kind != "parameter"}
         made = {ref.op for ref in record.new if ref.kind == "node" and ref.uid not in self.known}
         computes = bool(made - MOVEMENT)
@@ -75,7 +78,8 @@ class _History:
             for ref in record.new
         }
         for old in record.old:
-            targets = (new[ref.uid] for ref in heirs(old, record) if ref.uid != old.uid)
+            told = record.new if made == {"Identity"} else heirs(old, record)
+            targets = (new[ref.uid] for ref in told if ref.uid != old.uid)
             # a shape that a reshape read is not what the node became that stands in for it
             is_node = old.kind != "parameter"
             self.edges[old.uid] += (t for t in targets if is_node or not t.stands_in)

@@ -46,12 +46,14 @@ def onnx_stages(
     if text.optimised is None:
         return (first,)
     ids = _Ids(text.optimised, exported.end, exported.constants)
-    pairs = made_of(text.exported, text.optimised)
+    pairs, same = made_of(text.exported, text.optimised)
+    types = text.exported.types
+    types = {**types, **{name: types[value] for name, value in same.items() if value in types}}
     found = tuple((exported.nodes[old], ids.nodes[new]) for old, new in pairs)
     return (
         first,
         LaterStage(
-            ids.shown("onnxruntime", "onnxruntime", text.exported.types),
+            ids.shown("onnxruntime", "onnxruntime", types),
             found,
             text.optimised.seconds,
             _totals(text.optimised),

@@ -17,8 +17,11 @@ _EPILOGUES = frozenset(
 )
 
 
-def made_of(exported: OnnxText, optimised: OnnxText) -> tuple[tuple[int, int], ...]:
-    """Pairs (number of an exported node, number of an optimised one).
+def made_of(
+    exported: OnnxText, optimised: OnnxText
+) -> tuple[tuple[tuple[int, int], ...], dict[str, str]]:
+    """Pairs (number of an exported node, number of an optimised one); and the exported value that
+    each value of another name is.
 
     A node stands for the exported nodes between its inputs and its outputs. Values keep their
     names, except those in onnxruntime's own layout: these are known by the name of the node that
@@ -30,7 +33,7 @@ def made_of(exported: OnnxText, optimised: OnnxText) -> tuple[tuple[int, int], .
     pairs: set[tuple[int, int]] = set()
     for place, node in enumerate(optimised.nodes):
         pairs.update(values.computed_by(place, node))
-    return tuple(sorted(pairs, key=lambda pair: pair[::-1]))
+    return tuple(sorted(pairs, key=lambda pair: pair[::-1])), values.same
 
 
 class _Values:

@@ -12,7 +12,7 @@ import numpy as np
 from irconv.attributes import make_op
 from irconv.dim import Dim
 from irconv.errors import ModelError
-from irconv.graph import Graph, Node, Value
+from irconv.graph import NAME_LENGTH, STEM_LENGTH, Graph, Node, Value
 from irconv.onnx_node import qualified
 from irconv.onnx_reader.records import Budgets, NodeRecord
 from irconv.onnx_reader.tensor import ELEMENT_TYPES, element_type
@@ -36,6 +36,9 @@ class Names:
     reserved: frozenset[str]
 
     def fresh(self, stem: str) -> str:
+        if len(stem) > NAME_LENGTH:
+            head, _, tail = stem.rpartition(".")
+            stem = f"{head[:STEM_LENGTH]}.{tail[:64]}"
         name = self.graph.fresh_name(stem)
         while name in self.reserved:
             name = self.graph.fresh_name(name)
