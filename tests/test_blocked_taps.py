@@ -18,9 +18,11 @@ from irconv.backends.numba_cpu.blocked.taps import tap_convolution
 from irconv.backends.numba_cpu.blocked.tile import lanes
 from irconv.backends.numba_cpu.launch import Launch
 from irconv.backends.numba_cpu.step import Epilogue
-from irconv.errors import GraphError
+from irconv.errors import BackendError, GraphError
+from irconv.layout import Layout
 from irconv.matrix import SharedMatrix
 from irconv.ops.activation import Relu
+from irconv.ops.layout import Pack, Unpack
 from irconv.ops.sparse import ConvMatrix, SparseMatMul
 from irconv.types import Array, TensorType
 from tests.blocked_cases import Laid, operand, result, run
@@ -210,3 +212,25 @@ def test_images_of_another_shape_are_refused() -> None:
     kind = SharedMatrix.of(g, integers(g.weights_shape, 8)).type
     with pytest.raises(GraphError, match=r"expected \[N, 140\] or \[N, 4, 5, 7\]"):
         SparseMatMul().infer([kind, TensorType("f32", (1, 4, 7, 5)), None, None], [None] * 4)
+
+
+@pytest.mark.parametrize("what", ["literal", "a tap twice", "transposed", "constant images"])
+def test_what_no_kernel_multiplies_on_blocks_is_refused(what: str) -> None:
+    g = Case(L, L, (5,), (3,), pads=(1, 1)).geometry
+    form, transposed = "literal" if what == "literal" else "tap", what == "transposed"
+    matrix = SharedMatrix.of(g, integers(g.weights_shape, 8), transposed, form)
+    entries = np.zeros_like(matrix.entries) if what == "a tap twice" else matrix.entries
+    graph, layout = ic.Graph("refused"), Layout(L, (1, 1))
+    arrays = {"w": matrix.weights, "i": matrix.indptr, "c": matrix.columns, "e": entries}
+    parts = [graph.add_parameter(name, array) for name, array in arrays.items()]
+    op = ConvMatrix(g.kernel, g.strides, g.pads, g.dilations, g.image, 1, transposed, form)
+    product = graph.add_node(op, parts).result
+    x = graph.add_input("x", TensorType("f32", (1, L, 5)))
+    read = graph.add_node(Pack(layout.block, layout.halo), [x]).result
+    if what == "constant images":
+        read = graph.add_parameter("k", integers((1, L, 5), 1))
+    y = graph.add_node(SparseMatMul(), [product, read]).result
+    y.type = y.tensor_type.with_layout(layout)
+    graph.set_outputs([graph.add_node(Unpack(), [y]).result])
+    with pytest.raises(BackendError, match="no kernel runs this SparseMatMul on blocks"):
+        ic.compile(graph, pipeline="")
