@@ -187,6 +187,7 @@ class GraphPane {
   }
   choose(chosen, reveal) {
     this.chosen = chosen;
+    if (!this.stage) return;
     for (const element of this.nodes.values()) element.remove();
     this.nodes.clear();
     this.now();

@@ -175,6 +175,7 @@ class TextPane {
   }
   choose(chosen, reveal) {
     this.chosen = chosen;
+    if (!this.flat) return;
     this.rows.again();
     if (!chosen || !reveal) return;
     const wanted = (x) => x && x.id !== null;
