@@ -126,7 +126,13 @@ def test_wheel_metadata(metadata: Message) -> None:
     assert metadata["Version"] == irconv.__version__
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert set(metadata.get_all("Provides-Extra", [])) == {"bench", "cuda", "viz", "dev"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {
+        "bench",
+        "cuda",
+        "examples",
+        "viz",
+        "dev",
+    }
     assert metadata["Description-Content-Type"] == "text/markdown"
 
 
