@@ -6,7 +6,10 @@ import http.client
 import json
 import re
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +25,15 @@ from irconv.commands.live import Words
 from irconv.inspector.live.page import shell
 from irconv.inspector.live.server import BODY_LIMIT, CONNECTIONS, HOST, LiveServer
 from irconv.inspector.live.session import RefusedError, Session, Texts
-from irconv.inspector.live.worker import Answer, Limits, Request, Subject, Worker, answer
+from irconv.inspector.live.worker import (
+    Answer,
+    Limits,
+    Reporter,
+    Request,
+    Shows,
+    Subject,
+    Worker,
+)
 
 WORDS = Words("zoo:lenet5", None, None, 0)
 TEXTS = Texts(WORDS.command, WORDS.python)
@@ -189,7 +200,8 @@ def test_its_own_origin_is_answered(stub: LiveServer) -> None:
         ("[]", JSON, 400),
         ("{}", JSON, 400),
         ('{"pipeline": 3}', JSON, 400),
-        ('{"pipeline": "", "numerics": 1}', JSON, 400),
+        ('{"pipeline": "", "shows": []}', JSON, 400),
+        ('{"pipeline": "", "shows": {"everything": true}}', JSON, 400),
         ('{"pipeline": "' + "fold," * 5000 + '"}', JSON, 400),
         ("x" * (BODY_LIMIT + 1), JSON, 413),
         ("{}", JSON | {"Content-Length": "-1"}, 411),
@@ -266,18 +278,21 @@ def test_names_are_text_in_the_page() -> None:
 def test_what_is_copied_does_the_same() -> None:
     words = Words("zoo:lenet5", "4", 3, 7)
     found: dict[str, Any] = {}
-    *code, save = words.python("fuse{pool=false},im2col", True).split("\n")
+    shows = Shows(numerics=True, export=True)
+    *code, save = words.python("fuse{pool=false},im2col", shows).split("\n")
     assert save == (
-        "ic.trace(graph, 'fuse{pool=false},im2col', numerics=True, seed=7)"
+        "ic.trace(graph, 'fuse{pool=false},im2col', numerics=True, seed=7, export=True)"
         '.save_html("report.html")'
     )
     exec("\n".join(code), found)
     expected = ic.lower(ic.zoo.lenet5(batch=4, seed=3), "fuse{pool=false},im2col")
     assert found["lowered"] == expected
-    assert words.command("fuse{pool=false}", True) == (
-        "irconv inspect zoo:lenet5 -p 'fuse{pool=false}' --numerics --seed 7 --batch 4 "
-        "--random-weights 3 -o report.html"
+    assert words.command("fuse{pool=false}", shows) == (
+        "irconv inspect zoo:lenet5 -p 'fuse{pool=false}' --numerics --seed 7 --no-program "
+        "--batch 4 --random-weights 3 -o report.html"
     )
+    assert "--with-llvm --with-asm" in words.command("fuse", Shows(assembly=True))
+    assert "backend='numba_cpu'" in words.python("fuse", Shows(assembly=True))
 
 
 def test_options_keep_their_values_through_the_page() -> None:
@@ -331,12 +346,43 @@ class Die(Pass):
 
 
 def test_a_report_tells_the_passes_and_errors_are_lines() -> None:
-    found = answer(ic.zoo.lenet5(), Request("fuse,im2col", command="irconv x"), Limits())
+    reporter = Reporter(ic.zoo.lenet5())
+    found = reporter.answer(Request("fuse,im2col", command="irconv x"))
     assert found.html.startswith(b"<!doctype html>")
     assert [s["pass"] for s in found.steps] == ["fuse", "im2col"]
     assert found.steps[0]["nodes"] == [13, 7]
-    assert answer(ic.zoo.lenet5(), Request("x"), Limits()).error.startswith("error[pipeline]")
-    assert "more than 10" in answer(ic.zoo.lenet5(), Request(""), Limits(report=10)).error
+    assert reporter.answer(Request("x")).error.startswith("error[pipeline]")
+    assert "more than 10" in Reporter(ic.zoo.lenet5(), Limits(report=10)).answer(Request("")).error
+
+
+def test_a_report_shows_more_where_that_is_asked_for() -> None:
+    b = ic.Builder("small")
+    x = b.input("x", (1, 1, 5, 5))
+    b.output(b.relu(b.conv(x, 1, kernel=2)))
+    reporter = Reporter(b.build())
+    plain = stages_of(reporter.answer(Request("fuse")))
+    assert [s["kind"] for s in plain["stages"]] == ["source", "pass"]
+    assert plain["layers"] == {}
+    shows = Shows(numerics=True, program=True, export=True, layers=True)
+    more = stages_of(reporter.answer(Request("fuse", shows, backend="interpret")))
+    assert [s["kind"] for s in more["stages"]] == [
+        *("source", "pass", "program", "onnx", "onnxruntime")
+    ]
+    assert [page["title"] for page in more["layers"].values()] == ["conv1"]
+    assert more["stages"][1]["numerics"]["exact"] is not None
+    without = reporter.answer(Request("fuse", Shows(program=True), backend="nowhere"))
+    assert [s["kind"] for s in stages_of(without)["stages"]] == ["source", "pass"]
+    assert without.notes[0].startswith("no program: unknown backend")
+
+
+def stages_of(found: Answer) -> dict[str, Any]:
+    """The data of a report's page."""
+    assert found.error == ""
+    data = re.search(
+        r'<script type="application/json" id="document">(.*?)</script>', found.html.decode()
+    )
+    assert data is not None
+    return json.loads(data[1])  # type: ignore[no-any-return]
 
 
 @pytest.mark.slow
@@ -376,6 +422,33 @@ def test_a_request_to_serve_that_makes_no_sense() -> None:
         assert f"port {server.server_port} cannot be used" in done.stderr
 
 
+def test_ctrl_c_ends_the_command_and_its_worker() -> None:
+    words = [sys.executable, "-m", "irconv", "inspect", "zoo:lenet5", "-p", "fuse", "--serve"]
+    command = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert command.stdout is not None
+        url = command.stdout.readline().strip()
+        port, token = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/([\w-]+)/", url).groups()  # type: ignore[union-attr]
+        connection = http.client.HTTPConnection(HOST, int(port), timeout=100)
+        connection.request("POST", f"/{token}/trace", '{"pipeline": "fuse"}', JSON)
+        assert json.loads(connection.getresponse().read())["done"][0]["matches"] == 6
+        connection.close()
+        command.send_signal(signal.SIGINT)
+        # the pipes close when the last process that holds them ends
+        out, _ = command.communicate(timeout=60)
+    finally:
+        command.kill()
+        command.wait()
+    assert command.returncode == 130
+    assert out == ""
+    assert not answers(int(port))
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
 # -- in a browser --------------------------------------------------------------------------------
 
 
@@ -403,7 +476,7 @@ class InProcess(Stub):
 
     def ask(self, request: Request) -> Answer:
         self.asked.append(request)
-        return answer(ic.zoo.lenet5(), request, Limits())
+        return Reporter(ic.zoo.lenet5()).answer(request)
 
 
 def test_the_pipeline_is_edited_in_the_page(browser: Any) -> None:
@@ -443,6 +516,10 @@ def test_the_pipeline_is_edited_in_the_page(browser: Any) -> None:
         assert "irconv inspect zoo:lenet5 -p 'im2col,fuse{pool=false}'" in find("#message").text
         find("#copy-python").click()
         WebDriverWait(browser, 10).until(lambda _: "ic.lower" in find("#message").text)
+
+        find("#shows input[value=numerics]").click()
+        WebDriverWait(browser, 30).until(lambda _: asked(server)[-1].shows == Shows(numerics=True))
+        pipeline_is("im2col,fuse{pool=false}")
 
         box = find("#pipeline")
         box.clear()

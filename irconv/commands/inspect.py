@@ -27,7 +27,7 @@ from irconv.errors import BackendError, BudgetError, ExportError, UsageError, pr
 from irconv.inspector.document import document
 from irconv.inspector.html import save_html
 from irconv.inspector.layer_pages import layer_pages
-from irconv.inspector.live.worker import Limits
+from irconv.inspector.live.worker import Limits, Shows
 from irconv.inspector.trace import Trace, trace
 from irconv.pipeline import parse_pipeline, pipeline_text
 
@@ -89,9 +89,10 @@ def inspect(
     passes = parse_pipeline(pipeline)
     graph = read_model(model, batch, random_weights)
     if serve:
-        words = Words(model, batch, random_weights, seed)
+        words = Words(model, batch, random_weights, seed, backend)
         limits = Limits(time_limit, memory_limit << 20)
-        serve_live(graph, pipeline_text(passes), words, numerics=numerics, port=port, limits=limits)
+        shows = Shows(numerics=numerics, assembly=with_llvm or with_asm)
+        serve_live(graph, pipeline_text(passes), words, shows=shows, port=port, limits=limits)
         return
     command = _command(model, pipeline_text(passes), numerics, batch, random_weights, seed)
     traced = trace(graph, passes, numerics=numerics, seed=seed)

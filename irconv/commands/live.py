@@ -15,7 +15,7 @@ from irconv.errors import UsageError, printable
 from irconv.graph import Graph
 from irconv.inspector.live.server import LiveServer
 from irconv.inspector.live.session import Session, Texts
-from irconv.inspector.live.worker import Limits, Subject, Worker
+from irconv.inspector.live.worker import Limits, Shows, Subject, Worker
 from irconv.registry import plugin_files
 
 TEXT_LIMIT = 4000
@@ -41,24 +41,31 @@ class Words:
     batch: str | None
     random_weights: int | None
     seed: int
+    backend: str = "numba_cpu"
 
-    def command(self, pipeline: str, numerics: bool) -> str:
+    def command(self, pipeline: str, shows: Shows) -> str:
         """The command that writes the same report to a file."""
         words = ["irconv", "inspect", self.model, "-p", pipeline]
-        words += ["--numerics", "--seed", str(self.seed)] if numerics else []
+        words += ["--numerics", "--seed", str(self.seed)] if shows.numerics else []
+        words += [] if shows.program or shows.assembly else ["--no-program"]
+        words += [] if shows.export else ["--no-export"]
+        words += ["--with-llvm", "--with-asm"] if shows.assembly else []
+        words += ["--backend", self.backend] if self.backend != "numba_cpu" else []
         words += ["--batch", self.batch] if self.batch is not None else []
         if self.random_weights is not None:
             words += ["--random-weights", str(self.random_weights)]
         return printable(shlex.join([*words, "-o", "report.html"]), TEXT_LIMIT)
 
-    def python(self, pipeline: str, numerics: bool) -> str:
+    def python(self, pipeline: str, shows: Shows) -> str:
         """The same in Python."""
         given = [repr(self.model)]
         size = batch_size(self.batch)
         given += [f"batch={size!r}"] if size is not None else []
         if self.random_weights is not None:
             given.append(f"random_weights={self.random_weights}")
-        checked = f", numerics=True, seed={self.seed}" if numerics else ""
+        checked = f", numerics=True, seed={self.seed}" if shows.numerics else ""
+        checked += f", backend={self.backend!r}" if shows.program or shows.assembly else ""
+        checked += ", export=True" if shows.export else ""
         return "\n".join(
             [
                 "import irconv as ic",
@@ -76,14 +83,16 @@ def serve(
     pipeline: str,
     words: Words,
     *,
-    numerics: bool = False,
+    shows: Shows | None = None,
     port: int = 0,
     limits: Limits | None = None,
 ) -> None:
     """Serves until the keyboard interrupts; the address goes to stdout."""
     worker = Worker(Subject.of(graph, [str(file) for file in plugin_files()]), limits)
     texts = Texts(words.command, words.python)
-    session = Session(worker, graph.name, pipeline, texts, numerics=numerics, seed=words.seed)
+    session = Session(
+        worker, graph.name, pipeline, texts, shows=shows, seed=words.seed, backend=words.backend
+    )
     with _server(session, port) as server:
         worker.start()
         console.result(server.url)

@@ -3,7 +3,7 @@
 const state = JSON.parse(document.getElementById("state").textContent);
 const $ = (id) => document.getElementById(id);
 let steps = state.steps, done = [], open = null, texts = state;
-let running = false, again = false, timer = 0, dragged = null;
+let running = false, wanted = null, drawn = "", timer = 0, dragged = null;
 
 function make(tag, properties, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -30,7 +30,10 @@ function defaults(name) {
 
 function draw() {
   $("passes").replaceChildren(...steps.map(chip));
-  $("pipeline").value = pipelineText();
+  // what is being typed stays
+  const box = $("pipeline"), typing = document.activeElement === box && box.value !== drawn;
+  drawn = pipelineText();
+  if (!typing) box.value = drawn;
   drawOptions();
 }
 
@@ -91,6 +94,14 @@ function field(step, option) {
   return input;
 }
 
+function boxes() {
+  return [...document.querySelectorAll("#shows input")];
+}
+
+function shown() {
+  return Object.fromEntries(boxes().map((box) => [box.value, box.checked]));
+}
+
 function move(from, to) {
   change(() => steps.splice(to, 0, ...steps.splice(from, 1)));
 }
@@ -110,25 +121,33 @@ function say(text, bad) {
   $("message").classList.toggle("bad", Boolean(bad));
 }
 
+// one request at a time; what is wanted meanwhile is asked for when it is answered
 async function run(pipeline) {
-  if (running) { again = true; return; }
+  wanted = { pipeline, shows: shown() };
+  if (running) return;
   running = true;
-  say("Running the passes ...");
-  try {
-    const body = JSON.stringify({ pipeline, numerics: $("numerics").checked });
-    const headers = { "Content-Type": "application/json" };
-    const answer = await fetch("trace", { method: "POST", headers, body });
-    show(await answer.json());
-  } catch (error) {
-    say(`The server does not answer: ${error.message}`, true);
+  for (let asked = null; asked !== wanted;) {
+    asked = wanted;
+    const told = await answer(asked);
+    if (asked === wanted) show(told);
   }
   running = false;
-  if (again) { again = false; run(pipelineText()); }
+}
+
+async function answer(asked) {
+  const slow = boxes().filter((box) => box.checked).map((box) => box.parentElement.textContent.trim());
+  say(["Running the passes", ...slow].join(", ") + " ...");
+  try {
+    const headers = { "Content-Type": "application/json" };
+    const found = await fetch("trace", { method: "POST", headers, body: JSON.stringify(asked) });
+    return await found.json();
+  } catch (error) {
+    return { error: `The server does not answer: ${error.message}` };
+  }
 }
 
 function show(told) {
   if (told.error) { say(told.error, true); return; }
-  if (again) return;  // changed meanwhile: the next answer is the one to show
   steps = told.steps;
   done = told.done;
   texts = told;
@@ -140,7 +159,7 @@ function show(told) {
   const changed = done.filter((d) => d.changed).length;
   const failed = done.filter((d) => d.failed).map((d) => `${d.pass}: ${d.failed}`);
   const nodes = done.length ? `, ${done[0].nodes[0]} \u2192 ${done[done.length - 1].nodes[1]} nodes` : "";
-  say([`${changed} of ${done.length} passes changed the graph${nodes}`, ...failed].join("; "), failed.length);
+  say([`${changed} of ${done.length} passes changed the graph${nodes}`, ...failed, ...told.notes].join("; "), failed.length);
 }
 
 async function copy(text, what) {
@@ -161,9 +180,15 @@ $("add").onchange = () => {
   $("add").value = "";
   if (name) change(() => steps.push({ name, options: defaults(name) }));
 };
-$("pipeline").onchange = () => { open = null; run($("pipeline").value); };
-$("numerics").checked = state.numerics;
-$("numerics").onchange = () => run(pipelineText());
+$("pipeline").onchange = () => {
+  open = null;
+  drawn = $("pipeline").value;
+  run(drawn);
+};
+for (const box of boxes()) {
+  box.checked = state.shows[box.value];
+  box.onchange = () => run(pipelineText());
+}
 $("copy-python").onclick = () => copy(texts.python, "the Python");
 $("copy-command").onclick = () => copy(texts.command, "the command");
 draw();

@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._refuse(HTTPStatus.NOT_FOUND, "no such page")
 
     def do_POST(self) -> None:
-        """A new report: `{"pipeline": text, "numerics": bool}`."""
+        """A new report: `{"pipeline": text, "shows": {...}}`."""
         place = self._place()
         if place is None:
             return

@@ -6,12 +6,12 @@ import dataclasses
 import threading
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any
 
 from irconv.errors import PipelineError, printable
-from irconv.inspector.live.worker import Answer, Request, Worker
+from irconv.inspector.live.worker import Answer, Request, Shows, Worker
 from irconv.pipeline import Pass, parse_pipeline, pipeline_text
 from irconv.registry import first_sentence, passes
 
@@ -29,10 +29,10 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Texts:
-    """How the same is had outside the page: functions of (pipeline, numerics)."""
+    """How the same is had outside the page: functions of the pipeline and what is shown."""
 
-    command: Callable[[str, bool], str]
-    python: Callable[[str, bool], str]
+    command: Callable[[str, Shows], str]
+    python: Callable[[str, Shows], str]
 
 
 class Session:
@@ -45,13 +45,13 @@ class Session:
         pipeline: str,
         texts: Texts,
         *,
-        numerics: bool = False,
+        shows: Shows | None = None,
         seed: int = 0,
-        backend: str | None = None,
+        backend: str = "numba_cpu",
     ) -> None:
         self.report = _WAITING
         self._worker, self._title, self._texts = worker, title, texts
-        self._pipeline, self._numerics = pipeline_text(pipeline), numerics
+        self._pipeline, self._shows = pipeline_text(pipeline), shows or Shows()
         self._seed, self._backend = seed, backend
         self._busy = threading.Lock()
         self._made = 0
@@ -61,52 +61,62 @@ class Session:
         return {
             "title": printable(self._title),
             "known": {name: _described(cls) for name, cls in passes().items()},
-            "numerics": self._numerics,
+            "shows": asdict(self._shows),
             **self._now(),
         }
 
     def trace(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """Makes the report of `{"pipeline": text, "numerics": bool}`; raises RefusedError."""
-        pipeline, numerics = wanted.get("pipeline"), wanted.get("numerics", False)
-        if not isinstance(pipeline, str) or not isinstance(numerics, bool):
+        """Makes the report of `{"pipeline": text, "shows": {"numerics": true, ...}}`; raises
+        RefusedError.
+        """
+        pipeline, shows = wanted.get("pipeline"), _shows(wanted.get("shows", {}))
+        if not isinstance(pipeline, str):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "a pipeline as text is needed")
         if len(pipeline) > PIPELINE_LIMIT:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"more than {PIPELINE_LIMIT} characters")
         if not self._busy.acquire(blocking=False):
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "another report is being made")
         try:
-            return self._traced(pipeline, numerics)
+            return self._traced(pipeline, shows)
         finally:
             self._busy.release()
 
-    def _traced(self, pipeline: str, numerics: bool) -> dict[str, Any]:
+    def _traced(self, pipeline: str, shows: Shows) -> dict[str, Any]:
         try:
             text = pipeline_text(pipeline)
         except PipelineError as error:
             raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, printable(error, 2000)) from None
-        command = self._texts.command(text, numerics)
-        found = self._worker.ask(Request(text, numerics, self._seed, self._backend, command))
+        command = self._texts.command(text, shows)
+        found = self._worker.ask(Request(text, shows, self._seed, self._backend, command))
         if found.error:
             raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, found.error)
-        return self._keep(found, text, numerics)
+        return self._keep(found, text, shows)
 
-    def _keep(self, found: Answer, pipeline: str, numerics: bool) -> dict[str, Any]:
+    def _keep(self, found: Answer, pipeline: str, shows: Shows) -> dict[str, Any]:
         self.report = found.html
-        self._pipeline, self._numerics = pipeline, numerics
+        self._pipeline, self._shows = pipeline, shows
         self._made += 1
-        return {"done": list(found.steps), "report": self._made, **self._now()}
+        told = {"done": list(found.steps), "notes": list(found.notes), "report": self._made}
+        return told | self._now()
 
     def _now(self) -> dict[str, Any]:
         return {
             "pipeline": self._pipeline,
             "steps": [_step(p) for p in parse_pipeline(self._pipeline)],
-            "command": self._texts.command(self._pipeline, self._numerics),
-            "python": self._texts.python(self._pipeline, self._numerics),
+            "command": self._texts.command(self._pipeline, self._shows),
+            "python": self._texts.python(self._pipeline, self._shows),
         }
 
     def close(self) -> None:
         """Ends the worker."""
         self._worker.close()
+
+
+def _shows(wanted: object) -> Shows:
+    known = {f.name for f in dataclasses.fields(Shows)}
+    if not isinstance(wanted, dict) or not known.issuperset(wanted):
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "shows: expected " + ", ".join(sorted(known)))
+    return Shows(**{name: value is True for name, value in wanted.items()})
 
 
 def _step(current: Pass) -> dict[str, Any]:

@@ -7,16 +7,17 @@ import multiprocessing
 import resource
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from irconv.errors import IrconvError, printable
+from irconv.errors import BackendError, BudgetError, ExportError, IrconvError, printable
 from irconv.graph import Graph
 from irconv.inspector.document import document
 from irconv.inspector.html import report
+from irconv.inspector.layer_pages import layer_pages
 from irconv.inspector.trace import Trace, trace
 from irconv.listing import parameter_line
 from irconv.registry import register_plugin
@@ -38,26 +39,44 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One report: the passes as text, and whether each one's error is measured.
+class Shows:
+    """What a report shows beside the passes, all of it slower than they are.
 
-    `backend`: the program that it makes is a stage too; `command` is shown in the report.
+    `numerics`: each pass's error; `program`: the backend's program and kernels, with `assembly`
+    their LLVM IR and assembly; `export`: the ONNX graph and what onnxruntime makes of it; `layers`:
+    the convolutions as pictures and their matrices in numbers.
+    """
+
+    numerics: bool = False
+    program: bool = False
+    assembly: bool = False
+    export: bool = False
+    layers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One report: the passes as text and what else is shown.
+
+    `backend` makes the program; `seed` is that of the random inputs; `command` stands in the
+    report.
     """
 
     pipeline: str
-    numerics: bool = False
+    shows: Shows = Shows()
     seed: int = 0
-    backend: str | None = None
+    backend: str = "numba_cpu"
     command: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The report as HTML and what each pass did, or the line of an error."""
+    """The report as HTML, what each pass did and what is left out, or the line of an error."""
 
     html: bytes = b""
     pipeline: str = ""
     steps: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
     error: str = ""
 
 
@@ -161,35 +180,64 @@ def work(pipe: Connection, subject: Subject, limits: Limits) -> None:
     graph = subject.graph()
     _bound_memory(limits.memory)
     pipe.send("ready")
+    reporter = Reporter(graph, limits)
     while True:
         try:
             request = pipe.recv()
         except EOFError:
             return
-        pipe.send(answer(graph, request, limits))
+        pipe.send(reporter.answer(request))
 
 
-def answer(graph: Graph, request: Request, limits: Limits) -> Answer:
-    """The report, or the line that says why there is none."""
+class Reporter:
+    """Makes the reports of one graph; its layers, which no pass changes, are drawn once."""
+
+    def __init__(self, graph: Graph, limits: Limits | None = None) -> None:
+        self._graph = graph
+        self._limits = limits or Limits()
+        self._layers: dict[str, Any] | None = None
+
+    def answer(self, request: Request) -> Answer:
+        """The report, or the line that says why there is none."""
+        limits = self._limits
+        try:
+            found = self._made(request)
+        except IrconvError as error:
+            return Answer(error=printable(f"error[{error.code}]: {error}", 2000))
+        except MemoryError:
+            return Answer(error=f"{_NO_MEMORY} ({limits.memory >> 20} MiB)")
+        except Exception as error:  # noqa: BLE001 - a defect must not end the session
+            kind = type(error).__name__
+            return Answer(error=printable(f"error[internal]: {kind}: {error}", 2000))
+        if len(found.html) > limits.report:
+            return Answer(
+                error=f"the report has {len(found.html)} bytes, more than {limits.report}"
+            )
+        return found
+
+    def _made(self, request: Request) -> Answer:
+        shows, notes = request.shows, list[str]()
+        traced = trace(self._graph, request.pipeline, numerics=shows.numerics, seed=request.seed)
+        steps = tuple(_steps(traced))
+        if shows.program or shows.assembly:
+            traced = _tried("program", lambda t: t.with_program(request.backend), traced, notes)
+        if shows.export:
+            traced = _tried("exported graph", lambda t: t.with_export(), traced, notes)
+        kernels = {"llvm": shows.assembly, "assembly": shows.assembly}
+        told = document(traced, request.command or None, **kernels)
+        if shows.layers and self._layers is None:
+            self._layers = layer_pages(self._graph)
+        told |= {"layers": self._layers if shows.layers else {}}
+        return Answer(report(told).encode(), traced.pipeline, steps, tuple(notes))
+
+
+def _tried(what: str, step: Callable[[Trace], Trace], traced: Trace, notes: list[str]) -> Trace:
+    """The trace with one stage more; without it, and a note, where it cannot be made."""
     try:
-        traced = trace(
-            graph,
-            request.pipeline,
-            numerics=request.numerics,
-            seed=request.seed,
-            backend=request.backend,
-        )
-        html = report(document(traced, request.command or None)).encode()
-    except IrconvError as error:
-        return Answer(error=printable(f"error[{error.code}]: {error}", 2000))
-    except MemoryError:
-        return Answer(error=f"{_NO_MEMORY} ({limits.memory >> 20} MiB)")
-    except Exception as error:  # noqa: BLE001 - a defect must not end the session
-        kind = type(error).__name__
-        return Answer(error=printable(f"error[internal]: {kind}: {error}", 2000))
-    if len(html) > limits.report:
-        return Answer(error=f"the report has {len(html)} bytes, more than {limits.report}")
-    return Answer(html, traced.pipeline, tuple(_steps(traced)))
+        return step(traced)
+    except (BackendError, BudgetError, ExportError) as error:
+        notes.append(f"no {what}: {printable(error, 400)}")
+        return traced
 
 
 def _steps(traced: Trace) -> list[dict[str, Any]]:
