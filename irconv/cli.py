@@ -41,6 +41,12 @@ from irconv.registry import register_plugin
 # of an error; a name in it was shortened long before this
 LINE_LIMIT = 4000
 
+ABOUT = """A compiler for convolutional networks: small graphs, visible passes, three lowered forms.
+
+MODEL is a path (.onnx or .ir), zoo:NAME or light:NAME (irconv list names them). The options
+below may stand after the command too.
+"""
+
 # These may stand anywhere on the line: `irconv run MODEL --debug` is what people type.
 _FLAGS = {"--debug", "--no-cache", "-q", "--quiet", "-v", "-vv", "--verbose"}
 _MISTAKES = (
@@ -151,13 +157,18 @@ app = typer.Typer(
 )
 
 
+def _flowed(text: str) -> str:
+    """Paragraphs without the line breaks of the source: the terminal breaks them by its width."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         console.result(f"irconv {__version__}")
         raise typer.Exit(0)
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(invoke_without_command=True, help=_flowed(ABOUT))
 def options(
     context: typer.Context,
     version: Annotated[
@@ -176,11 +187,7 @@ def options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="A traceback with an error.")] = False,
 ) -> None:
-    """A compiler for convolutional networks: small graphs, visible passes, three lowered forms.
-
-    MODEL is a path (.onnx or .ir), zoo:NAME or light:NAME (irconv list names them). The options
-    below may stand after the command too.
-    """
+    """What every command takes."""
     console.configure(quiet)
     _log(verbose)
     code_cache.set_enabled(not no_cache)
@@ -215,18 +222,24 @@ def load_plugin(file: Path) -> None:
 
 _plugins: list[str] = []
 
-app.command("demo")(demo.demo)
-app.command("run")(run.run)
-app.command("opt")(opt.opt)
-app.command("export")(export.export)
-app.command("emit")(emit.emit)
-app.command("bench")(bench.bench)
-app.command("bisect")(bisect.bisect)
-app.command("inspect")(inspect_command.inspect)
-app.command("check")(check.check)
-app.command("list")(list_command.list_all)
-app.command("matrix")(matrix.matrix)
-app.command("doctor")(doctor.doctor)
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "demo": demo.demo,
+    "run": run.run,
+    "inspect": inspect_command.inspect,
+    "opt": opt.opt,
+    "matrix": matrix.matrix,
+    "export": export.export,
+    "emit": emit.emit,
+    "bench": bench.bench,
+    "check": check.check,
+    "bisect": bisect.bisect,
+    "list": list_command.list_all,
+    "doctor": doctor.doctor,
+}
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_name, help=_flowed(_command.__doc__ or ""))(_command)
 
 
 def main() -> None:
