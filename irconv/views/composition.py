@@ -16,7 +16,7 @@ from irconv.types import Array
 from irconv.views import names, svg
 from irconv.views.blocks import Block, below, beside, block, headed
 from irconv.views.composing import Composition
-from irconv.views.maps import array_block, drawn, limit_of
+from irconv.views.maps import array_block, drawn, frame_mark, limit_of
 from irconv.views.picture import Picture
 
 BETWEEN = 4  # maps between the layers that are drawn
@@ -187,5 +187,5 @@ def _framed(inner: Block, found: Composition, shape: tuple[int, ...]) -> Block:
     (top, bottom), (left, right) = ((0, 1), *found.exact)[-2:]
     if top >= bottom or left >= right:
         return inner
-    frame = svg.rect(left * cell, top * cell, (right - left) * cell, (bottom - top) * cell, "mark")
+    frame = frame_mark(left * cell, top * cell, (right - left) * cell, (bottom - top) * cell)
     return block([inner.at(0, 0), frame], inner.width, inner.height)

@@ -13,7 +13,7 @@ import numpy as np
 from irconv.types import Array
 from irconv.views import names, svg
 from irconv.views.blocks import MARGIN, Block, below, block, paragraph
-from irconv.views.colours import diverging, grey, ink
+from irconv.views.colours import DARK, diverging, grey, ink
 from irconv.views.picture import Picture
 from irconv.views.svg import Element
 
@@ -132,6 +132,11 @@ def _raster(levels: Array, palette: Array | None, width: float) -> Block:
         "image", href=href, style="image-rendering: pixelated", preserveAspectRatio="none", **size
     )
     return block([image, svg.rect(0, 0, width, height, "line")], width, height)
+
+
+def frame_mark(x: float, y: float, width: float, height: float) -> Element:
+    """A frame on a map: dark, for the cells of a map are light in the dark too."""
+    return svg.rect(x, y, width, height, fill="none", stroke=DARK, stroke_width=2)
 
 
 def png(levels: Array, palette: Array | None = None) -> bytes:

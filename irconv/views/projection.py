@@ -17,7 +17,7 @@ from irconv.views.activation_maps import image_block
 from irconv.views.activations import activations, graph_of, inputs_of
 from irconv.views.adjoint import Rule, back
 from irconv.views.blocks import Block, below, beside, block, headed
-from irconv.views.maps import array_block, drawn, key_block, limit_of
+from irconv.views.maps import array_block, drawn, frame_mark, key_block, limit_of
 from irconv.views.picture import Picture
 from irconv.views.receptive_field import Field
 from irconv.views.sight_table import at_batch_one
@@ -179,7 +179,7 @@ def _drawing(found: Projection, name: str) -> Block:
 def _ringed(answers: Block, place: tuple[int, ...], shape: tuple[int, ...]) -> Block:
     cell = answers.width / shape[1]
     row, column = (0, *place)[-2:]
-    ring = svg.rect(column * cell, row * cell, cell, cell, "mark")
+    ring = frame_mark(column * cell, row * cell, cell, cell)
     return block([answers.at(0, 0), ring], answers.width, answers.height)
 
 

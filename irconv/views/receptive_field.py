@@ -127,7 +127,8 @@ def receptive_field(
     table = receptive_fields(graph, field.source)
     rows = _path(graph, value, table.rows)
     boxes = _neurons_on_the_way(graph, value, field, rows)
-    colours = palette(max(len(rows), 3))
+    # of an ordered scale: the layers' order is seen in it
+    colours = palette(max(len(rows), 8))
     left = _image(field, boxes, colours)
     right = _list(rows, colours)
     count, total = int(field.pixels.sum()), prod(image)
