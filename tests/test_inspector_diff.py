@@ -134,6 +134,14 @@ def test_the_longest_rising_subsequence(numbers: list[int]) -> None:
     assert len(kept) == max(best)
 
 
+def test_a_repeated_activation_is_removed_exactly() -> None:
+    b = ic.Builder("twice")
+    y = b.relu(b.tanh(b.relu(b.relu(b.relu(b.input("x", (5,)), name="a")), name="c")))
+    b.output(b.relu(b.clip(b.clip(y, 0.0, 6.0), 0.0, 6.0)), "y")
+    (last,) = parse_pipeline("canonicalize")
+    assert check_exact(b.build(), last, {}).holds
+
+
 @pytest.mark.parametrize("pipeline", ["canonicalize", "im2col,canonicalize"])
 def test_reading_past_a_value_that_stays_is_exact(pipeline: str) -> None:
     """A reshape of a reshape is merged while the one between has another user."""

@@ -15,6 +15,7 @@ from irconv.dim import substitute
 from irconv.graph import Graph, Node, Value
 from irconv.inspector.numbering import Numbers, renewable
 from irconv.interpret import content
+from irconv.op import Op
 from irconv.pipeline import Pass, lower
 from irconv.types import Array, TensorType
 
@@ -41,6 +42,9 @@ _WEIGHTED = {
     ),
     *("Transpose", "Unpack", "Unsqueeze"),
 }
+
+# activations that keep integers within bounds, and do nothing to what is within them
+_BOUNDING = ("Abs", "Clamp", "Clip", "Relu")
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ def check_exact(before: Graph, pass_: Pass, sizes: Mapping[str, int], seed: int 
     numbers = Numbers(renewed)
     old, new = (numbers.of(graph, common) for graph in (source, result))
     changed = {name for name in common if old[name] != new[name]}
-    first, second = (_Layerwise(changed, renewed, sizes, seed) for _ in range(2))
+    given = _Given(renewed, _ranges(source), sizes, seed)
+    first, second = (_Layerwise(changed, given) for _ in range(2))
     first.run(source)
     second.run(result)
     differing = [n for n, digest in first.digests.items() if second.digests.get(n) != digest]
@@ -124,16 +129,50 @@ def _shape(found: TensorType, sizes: Mapping[str, int]) -> tuple[int, ...] | Non
     return known if len(known) == len(dims) else None
 
 
-class _Layerwise:
-    """A run of what leads to some values, from integers in the place of all renewed ones."""
+def _ranges(graph: Graph) -> dict[str, tuple[Op, tuple[Array | None, ...]]]:
+    """The activations that bound a value, with their constants, by the value's name: Relu(Relu(x))
+    is Relu(x) only because the inner one is not negative.
+    """
+    found: dict[str, tuple[Op, tuple[Array | None, ...]]] = {}
+    for node in graph:
+        op = getattr(node.op, "activation", None) or node.op
+        bounds = node.operands[1:] if op is node.op else ()
+        if op.name in _BOUNDING and all(v is None or v.is_parameter for v in bounds):
+            found[node.name] = op, tuple(v if v is None else content(v) for v in bounds)
+    return found
 
-    def __init__(
-        self, wanted: set[str], renewed: set[str], sizes: Mapping[str, int], seed: int
-    ) -> None:
+
+@dataclass(frozen=True)
+class _Given:
+    """The integers that stand in for values, the same in every graph; `ranges` bound them."""
+
+    names: set[str]
+    ranges: Mapping[str, tuple[Op, tuple[Array | None, ...]]]
+    sizes: Mapping[str, int]
+    seed: int
+
+    def __contains__(self, value: Value) -> bool:
+        return value.producer is None or value.name in self.names
+
+    def array(self, value: Value) -> Array:
+        """Those of an input or of a renewed value."""
+        shape = _shape(value.tensor_type, self.sizes) or ()
+        dtype = value.tensor_type.dtype
+        if not _is_float(value):
+            return np.abs(integer_array(value.name, shape, np.int64, self.seed)).astype(dtype)
+        found = integer_array(value.name, shape, dtype, self.seed)
+        if value.name not in self.ranges:
+            return found
+        op, bounds = self.ranges[value.name]
+        return op.run([found, *bounds])[0].astype(dtype)
+
+
+class _Layerwise:
+    """A run of what leads to some values, from integers in the place of all given ones."""
+
+    def __init__(self, wanted: set[str], given: _Given) -> None:
         self.wanted = wanted
-        self.renewed = renewed
-        self.sizes = sizes
-        self.seed = seed
+        self.given = given
         self.digests: dict[str, bytes] = {}
         self.largest = 0.0
         self.alive: dict[Value, Any] = {}
@@ -157,11 +196,8 @@ class _Layerwise:
             if wanted.isdisjoint(node.results):
                 continue
             needed.append(node)
-            wanted.update(v for v in node.operands if v is not None and not self._is_given(v))
+            wanted.update(v for v in node.operands if v is not None and v not in self.given)
         return needed[::-1]
-
-    def _is_given(self, value: Value) -> bool:
-        return value.producer is None or value.name in self.renewed
 
     def _run_node(self, node: Node) -> None:
         arrays = [None if v is None else self._operand(v) for v in node.operands]
@@ -169,14 +205,14 @@ class _Layerwise:
             results = node.op.run(arrays)
         for value, array in zip(node.results, results, strict=True):
             self._note(value, array)
-            if value.name not in self.renewed:
+            if value not in self.given:
                 self.alive[value] = array
 
     def _operand(self, value: Value) -> Any:
         if value.is_parameter:
             return content(value)
         if value not in self.alive:
-            self.alive[value] = self._integers(value)
+            self.alive[value] = self.given.array(value)
         return self.alive[value]
 
     def _note(self, value: Value, array: Any) -> None:
@@ -187,13 +223,6 @@ class _Layerwise:
             self.largest = max(self.largest, float(np.abs(finite).max()))
         if value.name in self.wanted:
             self.digests[value.name] = _digest(array)
-
-    def _integers(self, value: Value) -> Array:
-        shape = _shape(value.tensor_type, self.sizes) or ()
-        dtype = value.tensor_type.dtype
-        if _is_float(value):
-            return integer_array(value.name, shape, dtype, self.seed)
-        return np.abs(integer_array(value.name, shape, np.int64, self.seed)).astype(dtype)
 
 
 def _digest(array: Array) -> bytes:
