@@ -5,12 +5,14 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from irconv.dim import quoted
+from irconv.errors import printable
 from irconv.op import Op
 from irconv.types import Array, dtype_name
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 # a parameter of at most this many elements is written in place, a bigger one by its digest
 INLINE_ELEMENTS = 8
+# a notebook holds what it shows: so many lines, of so many characters
+HTML_LINES = 200
+HTML_COLUMNS = 400
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_./$]+")
 
 
@@ -38,8 +43,33 @@ def lines(graph: Graph, provenance: bool = False) -> Iterable[str]:
 
 
 def write_html(graph: Graph) -> str:
-    """The listing for a notebook, everything escaped."""
-    return f"<pre>{html.escape(write(graph))}</pre>"
+    """A graph for a notebook: what it is in a line, its listing under it; everything escaped.
+
+    Of a long listing the first and the last lines are shown.
+    """
+    count = Counter(node.op.name for node in graph)
+    common = ", ".join(f"{n} {printable(name)}" for name, n in count.most_common(4))
+    rest = ", ..." if len(count) > 4 else ""
+    inputs = ", ".join(f"{ref(v)}: {v.type}" for v in graph.inputs)
+    outputs = ", ".join(f"{ref(v)}: {v.type}" for v in graph.outputs)
+    head = printable(f"@{name_text(graph.name)}({inputs}) -> ({outputs})", HTML_COLUMNS * 4)
+    nodes = f"{len(graph)} nodes: {common}{rest}" if count else "no nodes"
+    shown = _shortened(list(lines(graph)))
+    body = html.escape("\n".join(shown))
+    is_open = " open" if len(shown) <= HTML_LINES // 4 else ""
+    return (
+        f"<details{is_open}><summary><b>{html.escape(head)}</b> {html.escape(nodes)}</summary>"
+        f'<pre style="max-height: 24em; overflow: auto">{body}</pre></details>'
+    )
+
+
+def _shortened(text: Sequence[str]) -> list[str]:
+    shown = [printable(line, HTML_COLUMNS) for line in text]
+    left_out = len(shown) - HTML_LINES
+    if left_out <= 1:
+        return shown
+    half = HTML_LINES // 2
+    return [*shown[:half], f"  ... {left_out} lines more ...", *shown[-half:]]
 
 
 def header(graph: Graph) -> str:

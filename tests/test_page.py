@@ -288,6 +288,7 @@ def test_every_view_of_a_layer_opens_and_hovering_links_them(page: Page) -> None
     page.run(f"(location.hash = 'v=layers&layer={conv}')")
     names = page.until(lambda: [e.get_attribute("data-view") for e in page.all(".view")])
     expected = {"matrix", "network", "dense_network", "receptive_field", "filters", "equation"}
+    expected |= {"activation_maps", "projection", "translation", "volume", "locally_connected"}
     assert expected <= set(names)
     for name in names:
         page.click(f".view-nav [data-view={name}]")

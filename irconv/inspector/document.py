@@ -8,15 +8,17 @@ import math
 import platform
 import shlex
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import irconv
 from irconv.errors import printable
 from irconv.inspector.later import LaterNumerics, LaterStage
 from irconv.inspector.stages import ShownNode, ShownStage
 from irconv.inspector.totals import Totals
-from irconv.inspector.trace import Trace, TracedPass
 from irconv.rewrite import Remark, Rewrite
+
+if TYPE_CHECKING:
+    from irconv.inspector.trace import Trace, TracedPass
 
 VERSION = 1
 _TOTALS = (

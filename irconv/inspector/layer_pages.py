@@ -72,12 +72,11 @@ def layer_pages(graph: Graph, names: Sequence[str] | None = None) -> dict[str, A
 
 def _image(graph: Graph) -> Array | None:
     """A test image for the only input of a graph: a disc, a ring, stripes, an edge; in 0..1."""
-    if len(graph.inputs) != 1 or not is_float(graph.inputs[0]):
+    kind = graph.inputs[0].type if len(graph.inputs) == 1 else None
+    if not isinstance(kind, TensorType) or not is_float(kind.dtype) or kind.rank != 4:
         return None
-    kind = graph.inputs[0].type
-    sizes = kind.shape[1:] if isinstance(kind, TensorType) else ()
-    known = [d for d in sizes if isinstance(d, int)]
-    if len(known) != 3 or len(known) != len(sizes):
+    known = [d for d in kind.shape[1:] if isinstance(d, int)]
+    if len(known) != 3:
         return None
     channels, height, width = known
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from irconv.backend import Options, Precision
@@ -12,7 +14,10 @@ from irconv.executable import available_cores
 from irconv.export import DEFAULT_OPSET
 from irconv.graph import Graph
 from irconv.inspector.diff import Diff, diff, joined_links
+from irconv.inspector.document import document
+from irconv.inspector.html import save_html
 from irconv.inspector.later import LaterStage
+from irconv.inspector.layer_pages import layer_pages
 from irconv.inspector.lines import shown_node
 from irconv.inspector.links import Link, links
 from irconv.inspector.numerics import Numerics, Watcher
@@ -169,6 +174,14 @@ class Trace:
         if a > b:
             joined = tuple((new, old) for old, new in joined)
         return diff(self.shown[a], self.shown[b], joined)
+
+    def save_html(self, path: str | os.PathLike[str], layers: Sequence[str] | None = None) -> Path:
+        """Writes the report, one HTML file that needs no network; gives its path.
+
+        `layers`: the convolutions of the source that are drawn, `["all"]` for every one; by default
+        some of each kind. Raises UsageError where a name is not that of a convolution.
+        """
+        return save_html(document(self) | {"layers": layer_pages(self.source, layers)}, path)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `json.dumps`: what the passes did, without weights."""
