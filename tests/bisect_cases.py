@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +65,6 @@ def irconv(*arguments: object, status: int = 0) -> Result:
 def replayed(folder: Path, status: int = 1) -> str:
     """What the command that a reproducer names says."""
     facts = json.loads((folder / "reproducer.json").read_text())
-    words = re.split(r"\s+", facts["command"])
+    words = shlex.split(facts["command"])
     assert words[:3] == ["irconv", "bisect", "--replay"]
     return irconv(*words[1:], status=status).stdout
