@@ -23,7 +23,7 @@ def colours_of(layer: ConvLayer) -> Colours:
 
 def letter_size(cell: float, longest: float) -> int:
     """The size of letters with which `longest` of them fit into a cell; 0 where none is legible."""
-    size = int(min(0.42 * cell, 0.94 * cell / (0.6 * max(longest, 1))))
+    size = int(min(0.42 * cell, 0.86 * cell / (0.6 * max(longest, 1))))
     return min(size, 16) if size >= 7 else 0
 
 

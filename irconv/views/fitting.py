@@ -62,10 +62,11 @@ def _candidates(layer: ConvLayer) -> list[_Counts]:
     filters, channels = len(layer.outputs[0]), len(layer.inputs[0])
     kept = sorted({min(n, channels) for n in (1, 2, 3, 4, channels)})
     longest = max(map(len, layer.outputs[1:]))
+    along = [n for n in (*range(1, 9), 12, 16, 24, 32, 48, 64, 96) if n <= longest]
     flat = (1,) * (layer.rank - 1)
-    places = {(n,) * layer.rank for n in range(1, min(longest, 8) + 1)}
-    places |= {(*flat, n) for n in range(1, min(longest, 8) + 1)}
-    found = [(m, c, n) for m in range(1, min(filters, 4) + 1) for c in kept for n in places]
+    places = {(n,) * layer.rank for n in along} | {(*flat, n) for n in along}
+    maps = sorted({min(n, filters) for n in (1, 2, 3, 4, filters)})
+    found = [(m, c, n) for m in maps for c in kept for n in places]
 
     def merit(counts: _Counts) -> float:
         m, c, n = counts

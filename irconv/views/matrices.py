@@ -89,8 +89,10 @@ def _caption(layer: ConvLayer, facts: Mapping[str, int | float]) -> str:
 def _properties(facts: Mapping[str, int | float]) -> Block:
     """The two properties of the whole matrix, as a line below it."""
     zeros, places = int(facts["fixed_zeros"]), int(facts["places"])
+    all_drawn = all(facts[f"part_{side}"] == facts[side] for side in ("rows", "columns"))
+    where = "" if all_drawn else "in the whole layer: "
     text = (
-        f"{names.count(zeros, 'fixed zero')}; {names.count(places, 'place')} share "
+        f"{where}{names.count(zeros, 'fixed zero')}; {names.count(places, 'place')} share "
         f"{names.count(int(facts['free_weights']), 'free weight')}"
     )
     return block([svg.text(0, 13, text, "muted")], 6.6 * len(text), 16)
@@ -103,7 +105,9 @@ def _drawing(layer: ConvLayer, values: bool, facts: Mapping[str, int | float]) -
     if layer.columns > 16 or len(layer.channel_pairs()) > 1:
         return below([filters, body])
     images = wrapped([cells.image_block(layer, c, 40) for c in layer.inputs[0]], 400)
-    return beside([headed("image x", images), filters, body], middle=body.height < 500)
+    image = headed("image x", images)
+    left = [below([image, filters])] if image.width > 200 else [image, filters]
+    return beside([*left, body], middle=body.height < 500)
 
 
 def _matrix(layer: ConvLayer, colours: Colours, values: bool) -> Block:

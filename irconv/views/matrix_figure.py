@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
-SIDE = 2000
+SIDE = 5000
 PLACES = 400_000
-_ZERO = (0.918, 0.933, 0.949)
+_ZERO = (0xEA, 0xEE, 0xF2)
 
 
 def matrix_figure(
@@ -30,7 +30,7 @@ def matrix_figure(
     """Draws the matrix into matplotlib axes (the present ones by default), an entry a pixel.
 
     `colour` is "weight" (a colour for each free weight) or "value" (blue below zero, orange
-    above); fixed zeros are grey. Of a layer with more than 2,000 outputs or inputs a part is drawn,
+    above); fixed zeros are grey. Of a layer with more than 5,000 outputs or inputs a part is drawn,
     which the title states. UsageError without matplotlib (the extra `viz`), and for what is not a
     convolution with known weights.
     """
@@ -39,7 +39,7 @@ def matrix_figure(
     layer = fitted(ConvLayer.of(node), at_most(SIDE, SIDE, PLACES))
     chosen = _present_axes() if axes is None else axes
     image = chosen.imshow(_pixels(layer, colour), interpolation="nearest", aspect="equal")
-    part = f"\n{layer.part}" if layer.part else ""
+    part = "\n" + layer.part.replace("; ", "\n") if layer.part else ""
     chosen.set_title(f"{layer.title} as a matrix{part}", fontsize=9)
     chosen.set_xlabel(f"{names.count(layer.columns, 'input')}")
     chosen.set_ylabel(f"{names.count(layer.rows, 'output')}")
@@ -57,7 +57,7 @@ def _present_axes() -> Axes:
 def _pixels(layer: ConvLayer, colour: str) -> Array:
     """[rows, columns, 3]: the colour of every entry."""
     outputs, inputs, weights = layer.entries
-    pixels = np.empty((layer.rows, layer.columns, 3), np.float32)
+    pixels = np.empty((layer.rows, layer.columns, 3), np.uint8)
     pixels[:] = _ZERO
     shown, place = np.unique(weights, return_inverse=True)
     if not len(shown):
@@ -71,6 +71,6 @@ def _pixels(layer: ConvLayer, colour: str) -> Array:
         table = [diverging(v, limit) for v in values.tolist()]
     rows = np.searchsorted(layer.output_indices, outputs)
     columns = np.searchsorted(layer.input_indices, inputs)
-    channels = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in table]
-    pixels[rows, columns] = np.array(channels, np.float32)[place]
+    channels = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in table]
+    pixels[rows, columns] = np.array(channels, np.uint8)[place]
     return pixels

@@ -52,7 +52,6 @@ _RULES: dict[str, tuple[str, str, str]] = {
     "middle": ("text-anchor: middle", "", ""),
     "end": ("text-anchor: end", "", ""),
     **{f"s{size}": (f"font-size: {size}px", "", "") for size in range(7, 25)},
-    "hot": ("stroke-width: 3; stroke-opacity: 1", "stroke: #1f2328", "stroke: #ffffff"),
 }  # fmt: skip
 
 
@@ -68,9 +67,15 @@ def _style() -> str:
         f"  .irconv-view .{name} {{ {'; '.join(filter(None, rule[:2]))} }}"
         for name, rule in _RULES.items()
     )
-    hot_text = "  .irconv-view text.hot { stroke: none; font-weight: 700 }"
-    return f"\n{both}\n{hot_text}\n  @media (prefers-color-scheme: dark) {{\n{rules(2)}\n  }}\n"
+    dark = f"  @media (prefers-color-scheme: dark) {{\n{rules(2)}\n{_HOT_DARK}\n  }}"
+    return f"\n{both}\n{_HOT}\n{dark}\n"
 
+
+# What a page gives the class `hot` stands out and keeps its colour.
+_HOT = """  .irconv-view rect.hot, .irconv-view circle.hot { stroke: #1f2328; stroke-width: 3 }
+  .irconv-view line.hot { stroke-width: 5 }
+  .irconv-view text.hot { font-weight: 700 }"""
+_HOT_DARK = "  .irconv-view rect.hot, .irconv-view circle.hot { stroke: #ffffff }"
 
 STYLE = _style()
 """The style sheet that all pictures share; a page that shows many includes it once."""
