@@ -45,14 +45,15 @@ def renewable(before: Graph, after: Graph, common: set[str]) -> set[str]:
     """
     renewed = set(common)
     while True:
-        first, second = (_sources(graph, common, renewed) for graph in (before, after))
-        wrong = {v for name in common for v in first[name] ^ second[name]}
-        if not wrong & renewed:
+        first, second = (sources(graph, common, renewed) for graph in (before, after))
+        apart = (first[n] | second[n] for n in common if first[n] != second[n])
+        wrong = frozenset[str]().union(*apart) & renewed
+        if not wrong:
             return renewed
         renewed -= wrong
 
 
-def _sources(graph: Graph, common: set[str], renewed: set[str]) -> dict[str, frozenset[str]]:
+def sources(graph: Graph, common: set[str], renewed: set[str]) -> dict[str, frozenset[str]]:
     """For each common value, the renewed values and inputs that it is computed from next."""
     ends = renewed | {v.name for v in graph.inputs}
     known: dict[str, frozenset[str]] = {}
