@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from irconv.backend import Options
 from irconv.backends.numba_cpu import NumbaCpu, pipeline_for
+from irconv.backends.numba_cpu.blocked.tile import lanes
 from irconv.errors import GraphError, InputError
 from irconv.executable import compile as build
 from irconv.graph import Graph, Value
@@ -43,6 +44,7 @@ PIPELINES = (
     "fold,im2col",
     "fold,fuse,conv_matrix",
     "fuse,conv_matrix{form=literal}",
+    f"fold,fuse,conv_matrix,canonicalize,pack{{block={lanes()}}}",
     "canonicalize,fold,fold_batchnorm,fuse,im2col,canonicalize,fold",
 )
 
@@ -58,7 +60,8 @@ EXPECTED_KERNELS = {
     "im2col",
     "pool",
     "tap_product",
-    "sliced_product",
+    "tap_blocks",
+    "channels_last+sliced_product",
     "dense",
     "copy",
     "view",
