@@ -311,6 +311,10 @@ def test_shape_arithmetic_shows_every_tap(node: Node) -> None:
         assert drawn == expected
         unread = g.image[axis] - len(np.unique(reads[reads >= 0]))
         assert picture.data["unread"][axis] == unread  # type: ignore[index]
+        taps = g.dilations[axis] * (g.kernel[axis] - 1)
+        end = (g.out[axis] - 1) * g.strides[axis] - g.pads[axis] + taps + 1
+        lost = len(range(max(0, end), g.image[axis]))
+        assert picture.data["lost"][axis] == lost  # type: ignore[index]
         assert f"= {layer.out_shape[1 + axis]}" in "".join(root_of(picture).itertext())
 
 
@@ -319,7 +323,7 @@ def test_a_stride_that_does_not_fit_loses_the_border() -> None:
     picture = ic.views.shape_arithmetic(node)
     assert picture.data["lost"] == (1, 0)
     assert picture.data["remainder"] == (1, 0)
-    assert "at the end 1 pixel of the rows is never read" in picture.caption
+    assert "The stride does not fit: 1 row at the end never read." in picture.caption
     marked = [e for e in root_of(picture).iter() if e.get("class") == "warning-line"]
     assert len(marked) == 1
     padded = conv_node(ConvGeometry(1, 1, (7, 9), (3, 3), (3, 2), (0, 0, 1, 0), (1, 1)))

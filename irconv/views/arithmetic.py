@@ -48,7 +48,7 @@ class AxisSizes:
     """One axis of a convolution (of a transposed one: of the convolution it is the transpose of).
 
     `remainder` positions of the padded image are left over at its end, of which `lost` are pixels;
-    `unread` pixels are read by no window at all, those between windows included.
+    `unread` pixels are read by no window at all, those between taps and windows included.
     """
 
     name: str
@@ -91,6 +91,11 @@ class AxisSizes:
         return self.dilation * (self.kernel - 1) + 1
 
     @property
+    def between(self) -> int:
+        """Pixels that no window reads although it passes over them, or over both neighbours."""
+        return self.unread - self.lost
+
+    @property
     def drawn(self) -> tuple[range, ...]:
         """The windows that are drawn: all, or the first and the last few; none where they are too
         long.
@@ -123,13 +128,14 @@ def _caption(layer: ConvLayer, axes: list[AxisSizes]) -> str:
         return (
             f"{sizes}: every input position stamps the filter, the copies {_strides(axes)} apart."
         )
-    lost = [f"{names.count(a.lost, 'pixel')} of the {a.name}s" for a in axes if a.lost]
+    lost = [names.count(a.lost, a.name) for a in axes if a.lost]
+    between = [names.count(a.between, a.name) for a in axes if a.between]
+    text = f"{sizes}."
     if lost:
-        return f"{sizes}. The stride does not fit: at the end {' and '.join(lost)} is never read."
-    between = [f"{names.count(a.unread, 'pixel')} of the {a.name}s" for a in axes if a.unread]
+        text += f" The stride does not fit: {' and '.join(lost)} at the end never read."
     if between:
-        return f"{sizes}. Not read by any window: {' and '.join(between)}."
-    return f"{sizes}. Every pixel is read."
+        text += f" Between taps and windows, {' and '.join(between)} never read."
+    return text if lost or between else f"{text} Every pixel is read."
 
 
 def _strides(axes: list[AxisSizes]) -> str:
@@ -180,14 +186,16 @@ def _formula(layer: ConvLayer, axis: AxisSizes) -> str:
 
 def _note(layer: ConvLayer, axis: AxisSizes) -> str:
     if layer.transposed:
-        return f"{names.count(axis.unread, 'output')} hold the bias alone" if axis.unread else ""
+        return f"{names.count(axis.unread, axis.name)} of bias alone" if axis.unread else ""
+    notes = []
     if axis.remainder:
-        left = f"{axis.remainder} left over: {names.count(axis.lost, 'pixel')}"
-        padding = axis.remainder - axis.lost
-        left += f" and {names.count(padding, 'added zero')}" if padding else ""
-        between = axis.unread - axis.lost
-        return left + (f"; {names.count(between, 'pixel')} lie between windows" if between else "")
-    return f"{names.count(axis.unread, 'pixel')} lie between windows" if axis.unread else ""
+        left = [names.count(axis.lost, axis.name)] if axis.lost else []
+        zeros = axis.remainder - axis.lost
+        left += [f"{zeros} of the added zeros"] if zeros else []
+        notes.append(f"left over at the end: {' and '.join(left)}")
+    if axis.between:
+        notes.append(f"between taps and windows: {names.count(axis.between, axis.name)}")
+    return "; ".join(notes)
 
 
 def _strip(layer: ConvLayer, axis: AxisSizes) -> Block:

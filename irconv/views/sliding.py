@@ -294,16 +294,30 @@ class _Board:
         yield svg.rect(x, y, cell, cell, "cell", fill=fill, **marks)
         if cell < 36:
             return
-        size = min(13, cells.weight_letters(layer, cell, not layer.labels)) or 7
         middle, class_ = x + cell / 2, f"middle {ink(fill)}"
+        if self.pixels is not None:
+            yield from self._numbers(index, weight, middle, y, class_)
+            return
+        size = min(13, cells.weight_letters(layer, cell, not layer.labels)) or 7
         yield cells.weight_text(layer, weight, middle, y + 0.3 * cell, size, fill, not layer.labels)
-        if self.pixels is None:
-            name = names.input_name(layer, index)
-            small = 12 if svg.name_width(name, 12) < cell - 12 else 9
-            yield svg.name_text(middle, y + 0.78 * cell, name, small, class_)
-        else:
-            shown = names.short(float(self.pixels.reshape(-1)[index]))
-            yield svg.text(middle, y + 0.78 * cell, f"\u00d7 {shown}", f"number s10 {class_}")
+        name = names.input_name(layer, index)
+        small = 12 if svg.name_width(name, 12) < cell - 12 else 9
+        yield svg.name_text(middle, y + 0.78 * cell, name, small, class_)
+
+    def _numbers(
+        self, index: int, weight: int, x: float, y: float, class_: str
+    ) -> Iterator[Element]:
+        """A product as a number, and above it its factors where they have room."""
+        assert self.pixels is not None
+        first = float(self.layer.flat_weights[weight])
+        second = float(self.pixels.reshape(-1)[index])
+        factors = f"{names.short(first)}\u00b7{names.short(second)}"
+        size = cells.letter_size(self.tap, len(factors))
+        if size:
+            yield svg.text(x, y + 0.35 * self.tap, factors, f"number s{min(size, 10)} {class_}")
+        product = names.short(first * second)
+        size = min(13, cells.letter_size(self.tap, len(product))) or 7
+        yield svg.text(x, y + 0.72 * self.tap, product, f"number s{size} {class_}")
 
     def _result(self, output: int, total: float) -> Block:
         layer = self.layer
