@@ -11,6 +11,7 @@ import pytest
 
 import irconv as ic
 from irconv.graph import Graph, Node, Value
+from irconv.inspector.document import document
 from irconv.inspector.integers import check_exact, with_integers
 from irconv.inspector.numerics import array_error
 from irconv.inspector.pass_table import delta_lines, pass_table, time_lines
@@ -165,6 +166,32 @@ def test_nothing_in_common_proves_nothing() -> None:
     exact = check_exact(b.build(), TurnAround(), {})
     assert exact.compared == 1
     assert exact.holds
+
+
+def test_outputs_that_do_not_depend_on_the_input_prove_nothing() -> None:
+    b = ic.Builder("constant")
+    y = b.relu(b.mul(b.input("x", (1, 4)), np.zeros(4, np.float32)))
+    b.output(b.softmax(b.add(y, np.ones(4, np.float32))), "y")
+    found = trace(b.build(), "fuse", numerics=True)
+    numerics = found.passes[0].numerics
+    assert numerics is not None
+    assert numerics.moved == 0
+    assert numerics.void
+    assert document(found)["stages"][1]["numerics"]["void"] is True
+    sound = trace(small(), "fold_batchnorm", numerics=True).passes[0].numerics
+    assert sound is not None
+    assert sound.moved > 0.1
+    assert not sound.void
+
+
+def test_the_input_of_a_last_softmax_is_looked_at() -> None:
+    b = ic.Builder("one_hot", seed=1)
+    y = b.mul(b.dense(b.input("x", (1, 8)), 6), np.float32(1e6))
+    b.output(b.softmax(b.relu(y)), "y")
+    numerics = trace(b.build(), [ScaleUp()], numerics=True).passes[0].numerics
+    assert numerics is not None
+    # the result is one-hot before and after, what goes into the Softmax is 1 % larger
+    assert numerics.error == pytest.approx(0.01, rel=1e-3)
 
 
 def test_array_error() -> None:

@@ -39,6 +39,7 @@ _NOTHING_DONE: dict[str, Any] = {
     "numerics": None,
     "remarks": [],
     "rewrites": [],
+    "choices": [],
 }
 _PACKAGES = ("numpy", "numba", "onnx", "onnxruntime", "scipy")
 
@@ -116,6 +117,16 @@ def _pass(shown: ShownStage, traced: TracedPass) -> dict[str, Any]:
         "numerics": _numerics(traced),
         "remarks": [_remark(remark, ids) for remark in stage.remarks],
         "rewrites": [_rewrite(rewrite) for rewrite in stage.rewrites],
+        "choices": [
+            {
+                "node": printable(node),
+                "id": ids.get(node),
+                "algorithm": choice.algorithm,
+                "predicted": dict(choice.predicted),
+                "measured": dict(choice.measured),
+            }
+            for node, choice in stage.choices.items()
+        ],
     }
 
 
@@ -155,6 +166,7 @@ def _run_numbers(numbers: LaterNumerics) -> dict[str, Any]:
         "exact": None,
         "compared": None,
         "differing": [],
+        "void": False,
         "failed": None,
     }
 
@@ -215,6 +227,7 @@ def _numerics(traced: TracedPass) -> dict[str, Any] | None:
         "exact": verdict,
         "compared": exact.compared if exact is not None else None,
         "differing": [printable(name) for name in exact.differing] if exact is not None else [],
+        "void": numerics.void,
         "failed": printable(numerics.failed, 400) if numerics.failed else None,
     }
 

@@ -53,12 +53,16 @@ def _change(before: str, after: str) -> str:
 
 
 def error_text(numerics: Numerics | None) -> str:
-    """`exact` where bit-equality was shown, else the error to one digit."""
+    """`exact` where bit-equality was shown, else the error to one digit; `void` where the outputs
+    hardly depend on the input.
+    """
     if numerics is None:
         return ""
     exact = numerics.exact
     if exact is not None and not exact.void:
         return "exact" if exact.holds else "NOT EXACT"
+    if numerics.void:
+        return "void"
     return f"{numerics.error:.0e}" if numerics.error else "0"
 
 
