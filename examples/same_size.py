@@ -21,13 +21,21 @@ def layer() -> Node:
     return b.build().node("filter")
 
 
+def in_steps() -> Node:
+    """A filter of 3x3 that moves by three pixels on an image of 8x10: it does not fit."""
+    b = ic.Builder("steps", seed=0)
+    image = b.input("image", (1, 1, 8, 10))
+    b.output(b.conv(image, 1, kernel=3, strides=3, name="steps"))
+    return b.build().node("steps")
+
+
 def pictures() -> dict[str, Picture]:
     node = layer()
     image = np.array([[[1, 0, 2], [0, 3, 0], [1, 0, 1]]], np.float32)
     return {
         "same_size": ic.views.image_and_filter(node, image),
         "same_size_matrix": ic.views.matrix(node, show="values"),
-        "shape_arithmetic": ic.views.shape_arithmetic(node),
+        "shape_arithmetic": ic.views.shape_arithmetic(in_steps()),
     }
 
 

@@ -184,3 +184,27 @@ def test_an_op_that_is_not_known_is_refused_by_name() -> None:
     value = graph.value("y")
     with pytest.raises(UsageError, match="CumSum"):
         elements_read(graph, value, one(value, 0))
+
+
+@pytest.mark.parametrize(
+    ("op", "options"),
+    [
+        ("LayerNormalization", {"axis": 2}),
+        ("RMSNormalization", {"axis": -1}),
+        ("GroupNormalization", {"num_groups": 2}),
+        ("InstanceNormalization", {}),
+    ],
+)
+def test_normalisations_against_nan(op: str, options: dict[str, int]) -> None:
+    shape = (1, 4, 3, 2)
+    scale = {2: shape[2:], -1: shape[3:]}.get(options.get("axis", 0), (4,))
+    b = ic.Builder("net")
+    x = b.input("x", shape)
+    one_, zero = np.ones(scale, np.float32), np.zeros(scale, np.float32)
+    operands = [x, one_] if op == "RMSNormalization" else [x, one_, zero]
+    b.output(b.call(op, *operands, name="y", **options))
+    graph = b.build()
+    value = graph.value("y")
+    for flat in range(24):
+        read = elements_read(graph, value, one(value, flat))[graph.inputs[0]].reshape(-1)
+        assert made_nan(graph, value, flat, np.arange(24)) == read.tolist()

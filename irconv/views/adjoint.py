@@ -22,9 +22,8 @@ from irconv.ops.identity import Identity
 from irconv.ops.linear import Gemm, MatMul
 from irconv.ops.norm import BatchNormalization, along
 from irconv.ops.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
-from irconv.ops.rearrange import Concat
 from irconv.types import Array
-from irconv.views.reach_rules import MOVES, RESHAPES, moved_numbers
+from irconv.views.moves import MOVES, RESHAPES, moved_numbers
 from irconv.window import Windowed
 
 Rule: TypeAlias = Literal["deconvnet", "gradient", "guided"]
@@ -315,7 +314,7 @@ _RULES: tuple[tuple[Any, Carry], ...] = (
     (Neg, _negated),
     (Abs, _magnitude),
     (RESHAPES, _reshaped),
-    ((Concat, *MOVES), _moved),
+    (MOVES, _moved),
     (MaxPool, _max_pool),
     (AveragePool, _average_pool),
     ((GlobalAveragePool, GlobalMaxPool), _global_pool),

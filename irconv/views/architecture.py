@@ -23,8 +23,9 @@ from irconv.views import names, svg
 from irconv.views.blocks import Block, below, beside, block, paragraph
 from irconv.views.colours import FEW
 from irconv.views.maps import drawn
+from irconv.views.moves import known_shape
 from irconv.views.picture import Picture
-from irconv.views.reach_rules import GLOBAL_POOLS, POOLS, known_shape
+from irconv.views.reach_rules import GLOBAL_POOLS, POOLS
 from irconv.views.sight_table import at_batch_one, image_input
 from irconv.views.svg import Element
 from irconv.window import Windowed

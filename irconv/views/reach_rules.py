@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from irconv.errors import UsageError, printable
-from irconv.graph import Node, Value
-from irconv.interpret import content
+from irconv.graph import Node
 from irconv.matrix import SharedMatrix
 from irconv.op import Op
 from irconv.ops.activation import Clip, PRelu
@@ -20,14 +19,16 @@ from irconv.ops.conv import Conv, ConvTranspose
 from irconv.ops.elementwise import Pow, Where
 from irconv.ops.fused import Clamp, FusedConv, FusedMatMul
 from irconv.ops.identity import Identity
-from irconv.ops.im2col import Im2Col
 from irconv.ops.linear import Gemm, MatMul
 from irconv.ops.norm import (
     LRN,
     BatchNormalization,
+    GroupNormalization,
     InstanceNormalization,
+    LayerNormalization,
     LpNormalization,
     MeanVarianceNormalization,
+    RMSNormalization,
 )
 from irconv.ops.pair import ConvPair
 from irconv.ops.pool import (
@@ -39,14 +40,6 @@ from irconv.ops.pool import (
     MaxPool,
 )
 from irconv.ops.preact import PreactConv, ScaleShift
-from irconv.ops.rearrange import (
-    ChannelShuffle,
-    Concat,
-    DepthToSpace,
-    Gather,
-    SpaceToDepth,
-    Split,
-)
 from irconv.ops.reduce import (
     ReduceL1,
     ReduceL2,
@@ -59,12 +52,12 @@ from irconv.ops.reduce import (
     ReduceSum,
     ReduceSumSquare,
 )
-from irconv.ops.shape import Flatten, Reshape, Shape, Size, Squeeze, Transpose, Unsqueeze
-from irconv.ops.slices import Pad, Slice
+from irconv.ops.shape import Shape, Size
 from irconv.ops.softmax import Softmax
 from irconv.ops.sparse import SparseMatMul
 from irconv.pointwise import Broadcasting, Unary
-from irconv.types import Array, MatrixType
+from irconv.types import MatrixType
+from irconv.views.moves import MOVES, RESHAPES, constant, known_shape, moved_numbers, shape_of
 from irconv.window import Windowed
 
 Mask: TypeAlias = "npt.NDArray[np.bool_]"
@@ -99,32 +92,11 @@ _POINTWISE = (
     Cast,
     CastLike,
 )
-RESHAPES = (Reshape, Flatten, Squeeze, Unsqueeze)
-MOVES = (Transpose, ChannelShuffle, DepthToSpace, SpaceToDepth, Im2Col, Slice, Split, Pad, Gather)
 
 
 def is_pointwise(op: Op) -> bool:
     """Whether each element of the result reads one element of each operand (broadcast)."""
     return isinstance(op, _POINTWISE) and not isinstance(op, _NOT_POINTWISE)
-
-
-def shape_of(node: Node, index: int) -> tuple[int, ...]:
-    """The shape of operand `index`, all sizes known."""
-    operand = node.operand(index)
-    assert operand is not None
-    return known_shape(operand)
-
-
-def known_shape(value: Value) -> tuple[int, ...]:
-    """The shape of `value`; raises UsageError where a size is symbolic."""
-    shape = value.shape
-    if not all(isinstance(size, int) for size in shape):
-        raise UsageError(
-            "a receptive field needs known sizes",
-            where=f"%{printable(value.name)}",
-            got=value.type,
-        )
-    return tuple(int(size) for size in shape if isinstance(size, int))
 
 
 # -- windows -------------------------------------------------------------------------------------
@@ -256,6 +228,20 @@ def _instance(node: Node, index: int, mask: Mask) -> Pulled:
     return [_along(range(2, mask.ndim), mask)]
 
 
+def _layer_norm(node: Node, index: int, mask: Mask) -> Pulled:
+    """Normalised over the axes from `axis` on; the mean and the deviation have 1 there."""
+    assert isinstance(node.op, LayerNormalization | RMSNormalization)
+    shape = shape_of(node, 0)
+    axes = range(node.op.axis % len(shape), len(shape))
+    return [np.broadcast_to(_any(mask, axes), shape)]
+
+
+def _group_norm(node: Node, index: int, mask: Mask) -> Pulled:
+    assert isinstance(node.op, GroupNormalization)
+    grouped = mask.reshape(len(mask), node.op.num_groups, -1)
+    return [np.broadcast_to(_any(grouped, [2]), grouped.shape).reshape(mask.shape)]
+
+
 def _lrn(node: Node, index: int, mask: Mask) -> Pulled:
     assert isinstance(node.op, LRN)
     before, size = (node.op.size - 1) // 2, node.op.size
@@ -273,7 +259,7 @@ def _global_pool(node: Node, index: int, mask: Mask) -> Pulled:
 def _reduction(node: Node, index: int, mask: Mask) -> Pulled:
     assert isinstance(node.op, REDUCTIONS)
     shape = shape_of(node, 0)
-    axes = node.op._axes(_constant(node, 1), len(shape))
+    axes = node.op._axes(constant(node, 1), len(shape))
     kept = mask.reshape([1 if i in axes else size for i, size in enumerate(shape)])
     return [np.broadcast_to(kept, shape), None]
 
@@ -328,43 +314,6 @@ def _moved(node: Node, index: int, mask: Mask) -> Pulled:
     return pulled
 
 
-def moved_numbers(node: Node) -> tuple[tuple[Array, ...], dict[int, int]]:
-    """The op itself, run on the numbers of its operands' elements, says what moves where.
-
-    The results' elements are numbers, 0 where an element is no operand's (padding); of each operand
-    that holds elements, its index and the number of its first element.
-    """
-    firsts: dict[int, int] = {}
-    arrays: list[Array | None] = [_constant(node, i) for i in range(len(node.operands))]
-    number = 1
-    for i in (i for i in range(len(node.operands)) if _is_data(node, i)):
-        count = int(np.prod(shape_of(node, i)))
-        arrays[i] = np.arange(number, number + count).reshape(shape_of(node, i))
-        firsts[i] = number
-        number += count
-    if isinstance(node.op, Pad) and len(arrays) > 2:
-        arrays[2] = np.zeros((), np.int64)
-    return node.op.run(arrays), firsts
-
-
-def _is_data(node: Node, index: int) -> bool:
-    """Whether operand `index` holds the elements that move, not numbers that say whither."""
-    return isinstance(node.op, Concat) or index == 0
-
-
-def _constant(node: Node, index: int) -> Any:
-    operand = node.operand(index)
-    if operand is None or _is_data(node, index):
-        return None
-    if not operand.is_parameter:
-        raise UsageError(
-            f"{node.op.name} moves elements by numbers that are computed",
-            where=f"%{printable(node.name)}",
-            hint='fold them first: ic.lower(graph, "fold")',
-        )
-    return content(operand)
-
-
 def _nothing(node: Node, index: int, mask: Mask) -> Pulled:
     return [None] * len(node.operands)
 
@@ -381,11 +330,13 @@ _RULES: tuple[tuple[Any, Callable[[Node, int, Mask], Pulled]], ...] = (
     (LRN, _lrn),
     ((BatchNormalization, ScaleShift), _same),
     (InstanceNormalization, _instance),
+    ((LayerNormalization, RMSNormalization), _layer_norm),
+    (GroupNormalization, _group_norm),
     (REDUCTIONS, _reduction),
     ((MatMul, Gemm, FusedMatMul), _product),
     (SparseMatMul, _sparse),
     (RESHAPES, _reshaped),
-    ((Concat, *MOVES), _moved),
+    (MOVES, _moved),
     ((Shape, Size), _nothing),
     (_POINTWISE, _pointwise),
 )

@@ -15,9 +15,10 @@ from irconv.views import names, svg
 from irconv.views.blocks import Block, beside, block, headed
 from irconv.views.colours import palette
 from irconv.views.maps import drawn
+from irconv.views.moves import known_shape
 from irconv.views.picture import Picture
 from irconv.views.reach import elements_read
-from irconv.views.reach_rules import Mask, known_shape
+from irconv.views.reach_rules import Mask
 from irconv.views.seen import Seen, seen_values
 from irconv.views.sight import hull
 from irconv.views.sight_table import (

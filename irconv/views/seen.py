@@ -15,7 +15,8 @@ from irconv.ops.preact import PreactConv, ScaleShift
 from irconv.ops.rearrange import ChannelShuffle, Concat, DepthToSpace, SpaceToDepth, Split
 from irconv.ops.shape import Transpose
 from irconv.ops.softmax import Softmax
-from irconv.views.reach_rules import GLOBAL_POOLS, POOLS, RESHAPES, is_pointwise, known_shape
+from irconv.views.moves import RESHAPES, known_shape
+from irconv.views.reach_rules import GLOBAL_POOLS, POOLS, is_pointwise
 from irconv.views.sight import SELF, Interval, Sight, constant, hull, union
 from irconv.window import Windowed
 

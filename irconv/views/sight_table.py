@@ -10,7 +10,7 @@ from irconv.dim import symbols_of
 from irconv.errors import UsageError, printable
 from irconv.graph import Graph, Node, Value
 from irconv.specialize import specialize
-from irconv.views.reach_rules import known_shape
+from irconv.views.moves import known_shape
 from irconv.views.seen import Seen, seen_values
 from irconv.views.sight import hull
 
