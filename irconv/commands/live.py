@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
+import threading
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -94,11 +96,17 @@ def serve(
         worker, graph.name, pipeline, texts, shows=shows, seed=words.seed, backend=words.backend
     )
     with _server(session, port) as server:
-        worker.start()
+        threading.Thread(target=_warm, args=(worker,), daemon=True).start()
         console.result(server.url)
         sys.stdout.flush()
         console.note("open this address in a browser on this machine; Ctrl-C ends it")
         server.serve_forever()
+
+
+def _warm(worker: Worker) -> None:
+    """Reads the model before it is asked for; what fails then is told with the first report."""
+    with contextlib.suppress(EOFError, OSError):
+        worker.start()
 
 
 def _server(session: Session, port: int) -> LiveServer:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import multiprocessing
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -117,44 +119,52 @@ class Worker:
         self._subject = subject
         self._process: Any = None
         self._pipe: Connection | None = None
+        self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Starts the process, which reads the model meanwhile."""
-        ours, theirs = multiprocessing.Pipe()
+        """Starts the process, unless it runs, and gives it the model; raises EOFError, OSError."""
+        with self._lock:
+            if self._pipe is not None:
+                return
+            self._pipe, theirs = multiprocessing.Pipe()
+            try:
+                self._begin(self._pipe, theirs)
+            except (EOFError, OSError):
+                self.close()
+                raise
+
+    def _begin(self, ours: Connection, theirs: Connection) -> None:
         context = multiprocessing.get_context("spawn")
-        arguments = (theirs, self._subject, self.limits)
-        self._process = context.Process(target=work, args=arguments, daemon=True)
-        self._process.start()
+        # the model follows by the pipe: as an argument it would wait for a process that failed
+        process = context.Process(target=work, args=(theirs, self.limits), daemon=True)
+        process.start()
+        self._process = process
         theirs.close()
-        self._pipe = ours
+        self._expect(ours)
+        ours.send(self._subject)
+        self._expect(ours)
+
+    def _expect(self, pipe: Connection) -> None:
+        if not pipe.poll(self.limits.start):
+            raise TimeoutError
+        pipe.recv()
 
     def ask(self, request: Request) -> Answer:
         """The answer to a request, within the limits."""
-        fresh = self._pipe is None
-        if fresh:
-            self.start()
-        assert self._pipe is not None
-        pipe = self._pipe
         try:
-            if not self._is_ready(pipe):
-                return self._ended(f"the model was not read within {self.limits.start:g} s")
-            pipe.send(request)
-            if not pipe.poll(self.limits.seconds):
+            self.start()
+            assert self._pipe is not None
+            self._pipe.send(request)
+            if not self._pipe.poll(self.limits.seconds):
                 return self._ended(f"stopped: it took more than {self.limits.seconds:g} s")
-            answer: Answer = pipe.recv()
+            answer: Answer = self._pipe.recv()
+        except TimeoutError:
+            return self._ended(f"the model was not read within {self.limits.start:g} s")
         except (EOFError, OSError):
             return self._ended("the process that made the report ended, probably out of memory")
         if answer.error.startswith(_NO_MEMORY):
             self.close()
         return answer
-
-    _ready: Connection | None = None
-
-    def _is_ready(self, pipe: Connection) -> bool:
-        if self._ready is not pipe and pipe.poll(self.limits.start):
-            pipe.recv()
-            self._ready = pipe
-        return self._ready is pipe
 
     def _ended(self, why: str) -> Answer:
         self.close()
@@ -162,31 +172,29 @@ class Worker:
 
     def close(self) -> None:
         """Ends the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-        if self._pipe is not None:
-            self._pipe.close()
+        process, pipe = self._process, self._pipe
         self._process = self._pipe = None
+        if process is not None:
+            process.kill()
+            process.join()
+        if pipe is not None:
+            pipe.close()
 
 
 _NO_MEMORY = "the memory of one request is not enough"
 
 
-def work(pipe: Connection, subject: Subject, limits: Limits) -> None:
+def work(pipe: Connection, limits: Limits) -> None:
     """The process: answers requests until the other end closes the pipe."""
     # the keyboard's interrupt is for the server, which ends this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    graph = subject.graph()
-    _bound_memory(limits.memory)
-    pipe.send("ready")
-    reporter = Reporter(graph, limits)
-    while True:
-        try:
-            request = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(reporter.answer(request))
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        pipe.send("here")
+        reporter = Reporter(pipe.recv().graph(), limits)
+        _bound_memory(limits.memory)
+        pipe.send("ready")
+        while True:
+            pipe.send(reporter.answer(pipe.recv()))
 
 
 class Reporter:
