@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import irconv as ic
 from irconv.errors import UsageError
+from irconv.views.receptive_field import Field
 from irconv.views.seen import seen_values
 from irconv.views.sight import SELF, Sight, hull, union
 from irconv.views.sight_table import receptive_fields
@@ -154,3 +155,18 @@ def test_a_graph_of_unknown_image_size_is_refused() -> None:
     b.output(b.conv(b.input("x", ("N", 1, "H", 8)), 1, kernel=3))
     with pytest.raises(UsageError, match="needs known sizes"):
         receptive_fields(b.build())
+
+
+@pytest.mark.parametrize("name", ["googlenet", "mobilenet_v2", "squeezenet", "m5", "c3d"])
+def test_the_zoo_has_a_line_for_each_node(name: str) -> None:
+    graph = getattr(ic.zoo, name)(classes=2)
+    table = receptive_fields(graph)
+    assert [row.node for row in table.rows] == [n.name for n in graph]
+    last = [row for row in table.rows if len(row.shape) == 1][-1]
+    assert last.exact
+    assert not any(last.jump)
+    box = Field.of(graph.node(last.node), (0,)).box
+    assert box is not None
+    # SqueezeNet's strides leave the last row and column unread
+    assert tuple(end - first for first, end in box) == last.size
+    assert last.whole == (name != "squeezenet")
