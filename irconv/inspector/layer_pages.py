@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -34,10 +34,12 @@ from irconv.views.translation import translation
 # so many layers are drawn where nobody says which: the first of each kind, then the second, ...
 DRAWN = 10
 # a norm of a matrix up to this size is quick
-NORM_BELOW = 1 << 22
+NORM_BELOW = 1 << 18
 
 # an image is sent through the network up to a layer where that takes at most so many multiply-adds
-IMAGE_MACS = 400_000_000
+IMAGE_MACS = 40_000_000
+# and up to the first convolution where that takes more, for its maps alone
+FIRST_MACS = 400_000_000
 
 # in the order in which they answer what a newcomer asks: shared, zero, seen, found
 ORDER = (
@@ -55,6 +57,8 @@ OF_IMAGES: Mapping[str, Callable[[Node, Any], Picture]] = {
     "projection": projection,
     "translation": translation,
 }
+OF_FIRST = {"activation_maps": activation_maps}
+Draw: TypeAlias = Callable[[], Picture]
 
 
 def layer_pages(graph: Graph, names: Sequence[str] | None = None) -> dict[str, Any]:
@@ -66,8 +70,15 @@ def layer_pages(graph: Graph, names: Sequence[str] | None = None) -> dict[str, A
     nodes = [n for n in graph if has_matrix(n)]
     drawn = set(_chosen(nodes, names))
     image = _image(graph)
-    near = _within(graph, IMAGE_MACS) if image is not None else set[Node]()
-    return {str(n.uid): _page(n, n in drawn, image if n in near else None) for n in nodes}
+    near, first = _within(graph, IMAGE_MACS), _within(graph, FIRST_MACS) & set(nodes[:1])
+    pages = {}
+    for node in nodes:
+        chosen = OF_IMAGES if node in near else OF_FIRST if node in first else {}
+        tries = (
+            {} if image is None else {name: partial(f, node, image) for name, f in chosen.items()}
+        )
+        pages[str(node.uid)] = _page(node, tries if node in drawn else None)
+    return pages
 
 
 def _image(graph: Graph) -> Array | None:
@@ -125,25 +136,24 @@ def _kind(node: Node) -> tuple[Any, ...]:
     return node.op.name, window, told.get("group", 1) == 1
 
 
-def _page(node: Node, drawn: bool, image: Array | None) -> dict[str, Any]:
+def _page(node: Node, of_image: Mapping[str, Draw] | None) -> dict[str, Any]:
+    """The page of one layer; None: it is not drawn."""
     page = {"title": shown_name(node.name), "facts": _facts(node)}
-    if not drawn:
+    if of_image is None:
         return page | {"views": []}
-    views = _views(node, image)
+    views = _views(node, of_image)
     return page | {"views": [_view(name, views[name]) for name in ORDER if name in views]}
 
 
-def _views(node: Node, image: Array | None) -> dict[str, Picture]:
+def _views(node: Node, of_image: Mapping[str, Draw]) -> dict[str, Picture]:
     """The pictures that there are of a layer; some need known sizes, some a layer in front."""
-    tries: dict[str, Callable[[], Picture]] = {}
     try:
         layer = ConvLayer.of(node)
     except UsageError:
         return {}
-    tries |= {name: partial(view, layer) for name, view in VIEWS.items()}
+    tries: dict[str, Draw] = {name: partial(view, layer) for name, view in VIEWS.items()}
     tries |= {name: partial(view, node) for name, view in OF_NODES.items()}
-    if image is not None:
-        tries |= {name: partial(view, node, image) for name, view in OF_IMAGES.items()}
+    tries |= of_image
     found = {}
     for name, draw in tries.items():
         with contextlib.suppress(UsageError, BudgetError):
