@@ -19,6 +19,7 @@ from irconv.errors import UsageError
 from irconv.graph import Graph
 from irconv.types import Array
 from irconv.views.activation_maps import activation_maps, strongest
+from irconv.views.activations import graph_up_to
 from irconv.views.colours import diverging
 from irconv.views.filters import filters
 from irconv.views.maps import array_block, png
@@ -145,6 +146,14 @@ def test_the_strongest_maps_are_chosen_and_told() -> None:
     rest = [c for c in range(32) if c not in chosen]  # type: ignore[operator]
     assert maps[rest].max() <= maps[list(chosen)].reshape(16, -1).max(1).min()  # type: ignore[call-overload]
     assert picture.part.startswith("the 16 of 32 maps")
+
+
+def test_only_what_the_node_needs_is_run() -> None:
+    graph, _ = digits()
+    part = graph_up_to(graph.node("relu2"))
+    assert [n.name for n in part] == [n.name for n in graph][: len(part)]
+    assert part.nodes[-1].name == "relu2"
+    assert len(graph) > len(part)
 
 
 def test_a_compiled_run_answers_the_same() -> None:

@@ -35,13 +35,12 @@ def activation(node: Node, given: Any, *, backend: str | None = None) -> Array:
     `given` is an array for the graph's only input ([N, C, ...] or one image [C, ...]), or arrays by
     name.
     """
-    graph = graph_of(node)
+    graph = graph_up_to(node)
     inputs = inputs_of(graph, given)
+    value = graph.node(node.name).results[0]
     if backend is None:
-        return activations(graph, inputs)[node.results[0]]
-    part = graph.copy()
-    part.set_outputs([part.value(node.name)])
-    return compile_graph(part, backend=backend).run(inputs)[node.name]
+        return activations(graph, inputs)[value]
+    return compile_graph(graph, backend=backend).run(inputs)[value.name]
 
 
 def activations(
@@ -52,6 +51,16 @@ def activations(
     interpret(graph, inputs, float64=float64, watch=kept.__setitem__)
     wide = np.float64 if float64 else None
     return kept | {v: np.asarray(inputs[v.name], wide) for v in graph.inputs}
+
+
+def graph_up_to(node: Node) -> Graph:
+    """A copy of the graph without what the node's first result does not need: it is the output."""
+    graph = graph_of(node).copy()
+    graph.set_outputs([graph.node(node.name).results[0]])
+    for other in reversed(graph.nodes):
+        if not any(result.is_used for result in other.results):
+            graph.erase(other)
+    return graph
 
 
 def graph_of(node: Node) -> Graph:

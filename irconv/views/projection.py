@@ -14,7 +14,7 @@ from irconv.interpret import content
 from irconv.types import Array
 from irconv.views import names, svg
 from irconv.views.activation_maps import image_block
-from irconv.views.activations import activations, graph_of, inputs_of
+from irconv.views.activations import activations, graph_of, graph_up_to, inputs_of
 from irconv.views.adjoint import Rule, back
 from irconv.views.blocks import Block, below, beside, block, headed
 from irconv.views.maps import array_block, drawn, frame_mark, key_block, limit_of
@@ -57,7 +57,7 @@ class Projection:
         The channel is the one that answers most if None; so is the place, and "all" is the whole
         map. All other answers of the node are set to zero (Zeiler and Fergus 2014, section 2.1).
         """
-        source = graph_of(node)
+        source = graph_up_to(node)
         given = inputs_of(source, image)
         graph = at_batch_one(source)
         value = graph.node(node.name).results[0]

@@ -14,7 +14,7 @@ from irconv.graph import Node
 from irconv.types import Array
 from irconv.views import names
 from irconv.views.activation_maps import image_block
-from irconv.views.activations import activations, graph_of, inputs_of
+from irconv.views.activations import activations, graph_of, graph_up_to, inputs_of
 from irconv.views.blocks import Block, below, beside, headed
 from irconv.views.maps import array_block, drawn, key_block, limit_of
 from irconv.views.picture import Picture
@@ -49,7 +49,7 @@ class Translation:
     @classmethod
     def of(cls, node: Node, image: Any, shift: Sequence[int]) -> Translation:
         """Runs the node twice, in float64."""
-        source = graph_of(node)
+        source = graph_up_to(node)
         (given,) = inputs_of(source, image).values()
         graph = at_batch_one(source)
         step = receptive_fields(graph)[node.name].jump
