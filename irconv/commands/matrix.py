@@ -49,7 +49,7 @@ def matrix(
 
     The matrix is not built: what is counted comes from index arithmetic and is exact.
     """
-    sizes = [_size(text) for text in crossbar] if crossbar else CROSSBARS
+    sizes = [_size(t) for t in crossbar] if crossbar else CROSSBARS[: None if node else 1]
     graph = lower(read_model(model, batch, random_weights), pipeline)
     chosen = _chosen(graph, node)
     wanted = norm if norm is not None else bool(node)
@@ -88,22 +88,30 @@ def _chosen(graph: Graph, names: list[str] | None) -> list[Node]:
 
 
 def _table(reports: list[MatrixReport], norm: bool) -> None:
-    numbers = ("rows", "columns", "density", "free weights", "places", "diagonals")
-    tiles = [f"{c.rows}x{c.columns} tiles (use)" for c in reports[0].crossbars]
-    right = (*numbers, *tiles, *(("norm", "rank") if norm else ()))
-    table = console.table("layer", "op", *right, right=right)
-    for r in reports:
-        used = (f"{c.tiles} ({c.use:.1%})" for c in r.crossbars)
-        table.add_row(
-            console.name(r.node), r.op, str(r.rows), str(r.columns), f"{r.density:.2g}",
-            str(r.free_weights), "-".join(map(str, dict.fromkeys(r.places))),
-            str(r.diagonals.count) if r.diagonals else "?", *used, *_norm(r, norm),
-        )  # fmt: skip
-    console.show(table)
+    """One line a layer, as wide as it has to be: numbers that are folded cannot be read."""
+    head = ["layer", "op", "rows", "columns", "density", "weights", "places", "diagonals"]
+    for c in reports[0].crossbars:
+        head += [f"tiles {c.rows}x{c.columns}", "use"]
+    head += ["norm", "rank"] if norm else []
+    lines = [head, *([*_cells(r), *_norm(r, norm)] for r in reports)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        left = [text.ljust(width) for text, width in zip(line[:2], widths[:2], strict=True)]
+        right = [text.rjust(width) for text, width in zip(line[2:], widths[2:], strict=True)]
+        console.result("  ".join([*left, *right]))
     console.result(
-        "\nRows are output elements, columns input elements; a weight stands at so many places.\n"
-        "irconv matrix MODEL --node LAYER tells all that there is about one layer."
+        "\nRows are output elements, columns input elements; a weight stands at most at so many\n"
+        "places. irconv matrix MODEL --node LAYER tells all that there is about one layer."
     )
+
+
+def _cells(r: MatrixReport) -> list[str]:
+    tiles = (text for c in r.crossbars for text in (str(c.tiles), f"{c.use:.1%}"))
+    return [
+        printable(r.node, 40), r.op, str(r.rows), str(r.columns), f"{r.density:.2g}",
+        str(r.free_weights), str(r.places[1]), str(r.diagonals.count) if r.diagonals else "?",
+        *tiles,
+    ]  # fmt: skip
 
 
 def _norm(report: MatrixReport, wanted: bool) -> list[str]:
