@@ -5,7 +5,7 @@ function overview() {
   sheet.append(h("div", null, h("h1", null, h("bdi", null, DOC.graph)),
     h("p", { class: "lead" }, `${plural(first.totals.nodes, "node")} went through ${plural(DOC.stages.filter((x) => x.kind === "pass").length, "pass", "passes")} and became ${count(last.totals.nodes)}. Step through what each pass did, or start with a question.`)));
   sheet.append(h("div", { class: "facts" },
-    fact("Nodes", `${count(first.totals.nodes)} \u2192 ${count(last.totals.nodes)}`, `${DOC.stages.filter((x) => x.changed).length} passes changed something`),
+    fact("Nodes", `${count(first.totals.nodes)} \u2192 ${count(last.totals.nodes)}`, `${plural(DOC.stages.filter((x) => x.kind === "pass" && x.changed).length, "pass", "passes")} changed something`),
     fact("Multiply-adds", change(first.totals.macs, last.totals.macs, short), "for one input"),
     fact("Bytes moved", change(first.totals.bytes, last.totals.bytes, bytes), "read and written by the nodes"),
     fact("Peak memory", change(first.totals.peak_bytes, last.totals.peak_bytes, bytes), "of values between nodes"),

@@ -93,6 +93,13 @@ const bare = (text) => text.slice(1).replace(/^"|"$/g, "");
 const STATE_NAMES = { add: "added", del: "removed", chg: "changed", mov: "moved", same: "unchanged" };
 const KEEP = 3; // unchanged lines that stay beside a change
 
+function parameterLabel(rows) {
+  const tally = { add: 0, del: 0, chg: 0, mov: 0 };
+  for (const row of rows) for (const entry of row.state === "pair" ? [row.a, row.b] : [row.b || row.a]) if (entry.state in tally) tally[entry.state] += 1;
+  const told = Object.entries(tally).filter(([, n]) => n).map(([state_, n]) => `${count(n)} ${STATE_NAMES[state_]}`);
+  return `${plural(rows.length, "parameter")}${told.length ? `: ${told.join(", ")}` : ""}`;
+}
+
 class TextPane {
   constructor(place, pick) {
     this.content = h("div", { class: "lines" });
@@ -125,6 +132,14 @@ class TextPane {
       : compare(this.a, this.b).rows;
     this.items = [];
     for (let i = 0; i < whole.length; i += 1) {
+      let past = i;
+      while (past < whole.length && this.isParameter(whole[past])) past += 1;
+      if (past - i > 8 && !this.unfolded.has(i)) {
+        this.items.push({ fold: past - i, at: i, label: parameterLabel(whole.slice(i, past)) });
+        i = past - 1;
+        continue;
+      }
+      if (past > i) { this.items.push(...whole.slice(i, past)); i = past - 1; continue; }
       let end = i;
       while (end < whole.length && whole[end].state === "same") end += 1;
       const from = i === 0 ? i + 1 : i + KEEP, to = end === whole.length ? end - 1 : end - KEEP;
@@ -136,6 +151,11 @@ class TextPane {
         i = Math.max(end, i + 1) - 1;
       }
     }
+  }
+  // weights come before the nodes in a listing, and there are many: they are folded together
+  isParameter(row) {
+    const of = (entry, at) => !entry || (entry.id !== null && !stage(at).byId.has(entry.id));
+    return of(row.a, this.a) && of(row.b, this.b);
   }
   fit() {
     const width = this.scroller.clientWidth;
@@ -157,7 +177,7 @@ class TextPane {
   row(i) {
     const item = this.flat[i];
     if (item.fold) {
-      return h("div", { class: "row" }, h("button", { class: "fold-row", onclick: () => this.unfold(item.at) }, `${count(item.fold)} unchanged lines`));
+      return h("div", { class: "row" }, h("button", { class: "fold-row", onclick: () => this.unfold(item.at) }, item.label || `${count(item.fold)} unchanged lines`));
     }
     const other = item.a && item.b && item.state !== "same" && item.a.text !== item.b.text ? differing(item.a.text, item.b.text) : null;
     const one = this.a === null ? null : stage(this.a), two = stage(this.b);
@@ -181,6 +201,7 @@ class TextPane {
     const wanted = (x) => x && x.id !== null;
     const found = this.flat.findIndex((x) => (wanted(x.b) && this.b === chosen.stage && x.b.id === chosen.id) || (wanted(x.a) && this.a === chosen.stage && x.a.id === chosen.id));
     if (found >= 0) this.rows.show(found);
+    else if (this.items.some((x) => x.label)) { this.items.forEach((x) => { if (x.label) this.unfolded.add(x.at); }); this.build(); this.width = 0; this.fit(); this.choose(chosen, reveal); }
     else if (!this.all) { this.all = true; this.build(); this.width = 0; this.fit(); this.choose(chosen, reveal); }
   }
   unfold(at) {
