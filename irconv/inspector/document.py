@@ -55,7 +55,8 @@ def document(
     shown = trace.shown
     stages = [_source(shown[0], Totals.of(trace.source))]
     stages += [_pass(s, p) for s, p in zip(shown[1:], trace.passes, strict=False)]
-    stages += [_later(stage) for stage in trace.later]
+    void = any(p.numerics is not None and p.numerics.void for p in trace.passes)
+    stages += [_later(stage, void) for stage in trace.later]
     for index, (stage, since) in enumerate(zip(stages, _since(trace), strict=True)):
         stage["index"] = index
         for node in stage["nodes"]:
@@ -147,26 +148,26 @@ def _stage(shown: ShownStage, totals: Totals | None) -> dict[str, Any]:
     }
 
 
-def _later(stage: LaterStage) -> dict[str, Any]:
+def _later(stage: LaterStage, void: bool) -> dict[str, Any]:
     found = _stage(stage.shown, None) | _NOTHING_DONE
     numbers = stage.numerics
     return found | {
         "changed": True,
         "seconds": stage.seconds,
         "totals": found["totals"] | dict(stage.totals),
-        "numerics": None if numbers is None else _run_numbers(numbers),
+        "numerics": None if numbers is None else _run_numbers(numbers, void),
         "remarks": [_remark(remark, {}) for remark in stage.remarks],
     }
 
 
-def _run_numbers(numbers: LaterNumerics) -> dict[str, Any]:
+def _run_numbers(numbers: LaterNumerics, void: bool) -> dict[str, Any]:
     return {
         "error": error_number(numbers.error),
         "from_source": error_number(numbers.from_source),
         "exact": None,
         "compared": None,
         "differing": [],
-        "void": False,
+        "void": void,
         "failed": None,
     }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from irconv.dim import substitute
+from irconv.errors import IrconvError
 from irconv.graph import Graph, Value
 from irconv.inputs import bind_symbols
 from irconv.inspector.evaluator import Evaluator
@@ -95,7 +96,7 @@ class Watcher:
         return Numerics(step, whole, exact, self._errors, self.moved)
 
     def _second(self, source: Graph, ends: list[str]) -> dict[str, Array]:
-        """What the source gives for other inputs of the same sizes."""
+        """What the source gives for other inputs of the same sizes; nothing if it takes none."""
         found: dict[str, Array] = {}
 
         def note(value: Value, array: Array) -> None:
@@ -103,7 +104,12 @@ class Watcher:
                 found[value.name] = array
 
         other = seeded_inputs(source, self.seed + 1, self.sizes)
-        return found | interpret(source, other, float64=True, watch=note)
+        # integers are indices or counts: those that were given are valid in another order, too
+        kept = {n: np.flip(a) for n, a in self.inputs.items() if a.dtype.kind != "f"}
+        try:
+            return found | interpret(source, other | kept, float64=True, watch=note)
+        except IrconvError:
+            return {}
 
 
 def _ends(graph: Graph) -> list[str]:
