@@ -13,10 +13,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -35,7 +33,7 @@ from irconv.specialize import specialize
 from irconv.text import parse
 from irconv.types import Array
 from tests.cpu_cases import compiled, run_guarded
-from tests.graphs import BATCH, integer_inputs, random_graph, rules_of, wide_graph
+from tests.graphs import BATCH, Choose, integer_inputs, random_graph, rules_of, wide_graph
 
 # passes with the options that make more of their rules fire on small networks
 VARIANTS = {
@@ -56,8 +54,6 @@ FAMOUS = (
 # so many networks must have shown every rule
 ENOUGH = 5000
 WAYS = ("numba_cpu", "numba_cpu", "onnx", "interpret")
-
-Choose = Callable[[Sequence[Any]], Any]
 
 
 @dataclass

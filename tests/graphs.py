@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from hypothesis import strategies as st
@@ -42,6 +42,9 @@ LIMIT = 1 << 20
 BATCH = 2
 
 
+Choose: TypeAlias = Callable[[Sequence[Any]], Any]
+
+
 @dataclass(frozen=True)
 class Item:
     """A value of a network, whose numbers are multiples of `unit`, none larger than `bound`."""
@@ -64,7 +67,7 @@ class Network:
     generator of random numbers, which is faster and makes larger ones.
     """
 
-    choose: Callable[[Sequence[Any]], Any]
+    choose: Choose
     graph: Graph
     images: list[Item] = field(default_factory=list)
     ends: list[Value] = field(default_factory=list)
@@ -476,7 +479,7 @@ FRAGMENTS: tuple[Callable[[Network], object], ...] = (
 )
 
 
-def wide_graph(choose: Callable[[Sequence[Any]], Any]) -> Graph:
+def wide_graph(choose: Choose) -> Graph:
     """Convolutions of 3x3 over many channels, for passes that leave small ones alone.
 
     Weights are multiples of 225, so that their transforms by Winograd's G are whole numbers.
@@ -504,7 +507,7 @@ def wide_graph(choose: Callable[[Sequence[Any]], Any]) -> Graph:
 
 
 def random_graph(
-    choose: Callable[[Sequence[Any]], Any],
+    choose: Choose,
     steps: int = 14,
     fragments: tuple[Callable[[Network], object], ...] = FRAGMENTS,
 ) -> Graph:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from typing import Any
 
@@ -23,7 +24,7 @@ from irconv.types import Array
 from irconv.views.activations import activations
 from irconv.views.adjoint import average_pool_back, conv_back, max_pool_back
 from irconv.views.projection import Projection, carried_back, projection
-from tests.graphs import graphs, integer_inputs
+from tests.graphs import integer_inputs, random_graph
 
 seen: Counter[str] = Counter()
 
@@ -50,10 +51,10 @@ def forward(graph: Graph, inputs: dict[str, Array]) -> dict[str, Array]:
 STEP = 2.0**-30
 
 
-@settings(max_examples=90)
-@given(graphs(steps=8), st.integers(0, 1 << 16))
-def test_the_gradient_is_what_differences_say(graph: Graph, seed: int) -> None:
+@pytest.mark.parametrize("seed", range(90))
+def test_the_gradient_is_what_differences_say(seed: int) -> None:
     pick = np.random.default_rng(seed)
+    graph = random_graph(random.Random(seed).choice, steps=8)
     graph = ic.lower(specialize(graph, dict.fromkeys(graph.symbols(), 1)), "fold")
     if any(node.op.name == "Cast" for node in graph):
         return  # a cast to float32 rounds the differences away
