@@ -43,7 +43,7 @@ HOSTILE = [
 def small_network() -> ic.Graph:
     """Two convolutions, of which the second is read twice, so that one rule declines."""
     b = ic.Builder("small")
-    x = b.input("x", (1, 2, 8, 8))
+    x = b.input("x", (1, 2, 24, 24))  # large enough for maps that are images
     one = b.relu(b.conv(x, 4, kernel=3, pads="same", name="one"))
     two = b.conv(one, 4, kernel=3, pads="same", name="two")
     b.output(b.add(b.relu(two), two))

@@ -25,7 +25,6 @@ from irconv.inspector.html import SCRIPTS, page_file, report
 from irconv.inspector.layer_pages import layer_pages
 from irconv.inspector.neighbourhood import DRAWN, GUARD, shown_ids
 from irconv.inspector.trace import trace
-
 from tests.test_cli import irconv, told
 
 DIGITS = str(model_path())

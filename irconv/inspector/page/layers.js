@@ -4,6 +4,7 @@ const hotSheet = () => {
   sheet.replaceSync(`
 :host { display: block; }
     svg { max-width: 100%; height: auto; }
+    @media (max-width: 860px) { svg { max-width: max(100%, 36rem); } }
     svg.linked [data-w]:not(.hot), svg.linked [data-b]:not(.hot) { opacity: .3; }
     rect.hot, circle.hot { paint-order: stroke; }`);
   return sheet;
@@ -43,7 +44,7 @@ function layerPage(id, now) {
     node && h("button", { class: "tool", onclick: () => pick(0, node.id) }, "In the graph")),
     h("h1", { style: { "margin-top": ".8rem" } }, name(layer.title)), node && h("p", { class: "muted mono small" }, `${node.op} ${node.attributes} : ${node.type}`)));
   if (layer.facts) sheet.append(factsCard(layer.facts));
-  const nav = h("div", { class: "view-nav", role: "navigation", "aria-label": "views" });
+  const nav = h("div", { class: "view-nav" });
   const grid = h("div", { class: "views-grid" }, h("p", { class: "muted" }, "..."));
   nav.append(h("span", { class: "muted small" }, "..."));
   sheet.append(nav, grid);
@@ -53,7 +54,7 @@ function layerPage(id, now) {
     const boxes = views.map(viewBox);
     clear(grid, boxes);
     const note = h("p", { class: "hover-note", role: "status" }, "Point at a weight, an output or an input: all its places light up.");
-    clear(nav, views.map((v, i) => h("button", { "data-view": v.name, onclick: () => { go({ pic: v.name }, true); boxes[i].scrollIntoView({ block: "start" }); } }, viewLabel(v.name))), note);
+    clear(nav, h("div", { class: "view-chips", role: "navigation", "aria-label": "views" }, views.map((v, i) => h("button", { "data-view": v.name, onclick: () => { go({ pic: v.name }, true); boxes[i].scrollIntoView({ block: "start" }); } }, viewLabel(v.name)))), note);
     boxes.forEach((b) => { b.style.scrollMarginTop = `${nav.offsetHeight + 8}px`; });
     drawWhenSeen(boxes, views, scroll);
     linkHover(grid, note);
@@ -96,7 +97,8 @@ function drawView(box_, view) {
   const host = h("div", { class: "svg-host" });
   const styles = [view.style || VIEW_STYLE()];
   // a style element would be refused by the page's policy: its text becomes a sheet of the picture
-  const bare_ = view.svg.replace(/<style[^>]*>([\s\S]*?)<\/style>/g, (_, text) => { styles.push(text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&")); return ""; });
+  const bare_ = view.svg.replace(/<style[^>]*>([\s\S]*?)<\/style>/g, (_, text) => { styles.push(text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&")); return ""; })
+    .replace(/<[a-z][^<>]*>/gi, (tag) => tag.replace(/ style=/g, " data-style="));
   const parsed = new DOMParser().parseFromString(bare_, "image/svg+xml");
   if (parsed.querySelector("parsererror")) { box_.querySelector(".drawing").textContent = "This picture cannot be read."; return; }
   const sheets = styles.map((text) => { const sheet = new CSSStyleSheet(); sheet.replaceSync(text); return sheet; });
@@ -117,7 +119,7 @@ function tamed(root) {
     for (const { name: key, value } of [...element.attributes]) {
       const link = /href$/i.test(key) && !/^(#|data:image\/(png|jpeg);)/i.test(value.trim());
       if (/^on/i.test(key) || link) element.removeAttribute(key);
-      if (key === "style") { element.removeAttribute("style"); element.style.cssText = value; }
+      if (key === "data-style") { element.removeAttribute(key); element.style.cssText = value; }
     }
   }
   return root;
