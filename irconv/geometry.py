@@ -112,11 +112,12 @@ class ConvGeometry:
         """Places of the full matrix that hold a weight."""
         return self.tap_entries * self.out_channels * (self.in_channels // self.group)
 
-    def axis_reads(self, axis: int) -> npt.NDArray[np.int64]:
+    def axis_reads(self, axis: int, outputs: range | None = None) -> npt.NDArray[np.int64]:
         """`[out, kernel]`: the coordinate that each (output, tap) reads along `axis`, -1 in the
-        padding.
+        padding; of all outputs, or of these.
         """
-        first = np.arange(self.out[axis]) * self.strides[axis] - self.pads[axis]
+        chosen = range(self.out[axis]) if outputs is None else outputs
+        first = np.array(chosen, np.int64) * self.strides[axis] - self.pads[axis]
         read = first[:, None] + np.arange(self.kernel[axis]) * self.dilations[axis]
         return np.where((read >= 0) & (read < self.image[axis]), read, -1)
 

@@ -121,6 +121,34 @@ def test_a_kernel_as_large_as_a_picture_is_cut_too() -> None:
     assert ConvLayer.of(node).restrict(inputs=[3, 4]).is_partial
 
 
+EXTREME = {
+    "a kernel of 1000": ConvGeometry(1, 4, (16000,), (1000,), (5,), (0, 0), (1,)),
+    "a dilation of 512": ConvGeometry(2, 2, (3000,), (3,), (1,), (512, 512), (512,)),
+    "patches": ConvGeometry(3, 768, (224, 224), (16, 16), (16, 16), (0,) * 4, (1, 1)),
+    "128 x 128 taps": ConvGeometry(1, 1, (300, 300), (128, 128), (1, 1), (64,) * 4, (1, 1)),
+    "many channels": ConvGeometry(2048, 2048, (7, 7), (1, 1), (1, 1), (0,) * 4, (1, 1)),
+    "depthwise": ConvGeometry(960, 960, (7, 7), (5, 5), (1, 1), (2,) * 4, (1, 1), 960),
+    "a film": ConvGeometry(3, 64, (16, 99, 99), (3, 7, 7), (1, 2, 2), (1, 3, 3, 1, 3, 3), (1,) * 3),
+    "mostly padding": ConvGeometry(1, 1, (2, 2), (2, 2), (1, 1), (9,) * 4, (1, 1)),
+    "long strides": ConvGeometry(1, 3, (200, 200), (2, 2), (50, 50), (0,) * 4, (1, 1)),
+}
+
+
+@pytest.mark.parametrize("transposed", [False, True], ids=["conv", "transposed"])
+@pytest.mark.parametrize("case", EXTREME)
+def test_no_layer_is_too_odd_to_be_drawn_small(case: str, transposed: bool) -> None:
+    geometry = EXTREME[case]
+    node = conv_node(geometry, transposed)
+    layer = ConvLayer.of(node)
+    for name, picture in ic.views.of(node).items():
+        assert len(picture.svg) < 300_000, name
+        root_of(picture)
+        if name in EXACT:
+            values = {w: float(v) for w, v in places_of(picture).values()}
+            assert values, name
+            assert all(np.float32(v) == layer.flat_weights[w] for w, v in values.items())
+
+
 # -- the two properties ----------------------------------------------------------------------------
 
 

@@ -13,6 +13,8 @@ from irconv.views.colours import ink, weight_colours
 from irconv.views.layer import ConvLayer
 from irconv.views.svg import Element
 
+TAPS = 400  # of a kernel that is drawn whole
+
 Colours: TypeAlias = "Mapping[int, str]"
 
 
@@ -97,8 +99,11 @@ def legend(layer: ConvLayer, colours: Colours, values: bool, width: float = 720)
     largest = 48.0 if values else 40.0
     small = layer.geometry.taps <= 9 and len(kernels) == 1
     cell = largest if small else max(12.0, min(largest, 170 / max(layer.geometry.kernel)))
+    if layer.geometry.taps > TAPS:
+        words = f"filters of {names.sizes(layer.geometry.kernel)} taps: too large to be drawn here"
+        return block([svg.text(0, 13, words, "muted")], svg.text_width(words), 18)
     grids = [kernel_block(layer, k, cell, colours, values) for k in kernels]
-    if not grids:
+    if not kernels:
         words = "no filter reads these channels"
         return block([svg.text(0, 13, words, "muted")], svg.text_width(words), 18)
     heading = "filter w" if len(kernels) == 1 else "filters w"

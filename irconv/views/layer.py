@@ -201,20 +201,38 @@ class ConvLayer:
         return np.stack([pairs[0][kept], pairs[1][kept], number[kept]], axis=1)
 
     def _axis_pairs(self, axis: int) -> Array:
-        found = self.axis_pairs(axis)
-        outputs, inputs = self.outputs[axis + 1], self.inputs[axis + 1]
-        inside = (found[:, 0] >= outputs.start) & (found[:, 0] < outputs.stop)
-        inside &= (found[:, 1] >= inputs.start) & (found[:, 1] < inputs.stop)
-        return found[inside]
-
-    def axis_pairs(self, axis: int) -> Array:
-        """[pairs, 3] of the whole layer: an output's position along a spatial axis, the position
-        of an input that it reads, and the tap between them.
+        """[pairs, 3]: a position of the part's outputs along a spatial axis, the position of an
+        input of the part that it reads, and the tap between them.
         """
+        found = self._reads(axis)
+        inputs = self.inputs[axis + 1]
+        return found[(found[:, 1] >= inputs.start) & (found[:, 1] < inputs.stop)]
+
+    def _reads(self, axis: int) -> Array:
+        """The same with all inputs that the part's outputs read."""
+        outputs = self.outputs[axis + 1]
+        windows = self._windows(axis, outputs) if self.transposed else outputs
+        reads = self.geometry.axis_reads(axis, windows)
+        row, tap = np.nonzero(reads >= 0)
+        window, pixel = row + windows.start, reads[row, tap]
+        found = np.stack([pixel, window, tap] if self.transposed else [window, pixel, tap], axis=1)
+        return found[(found[:, 0] >= outputs.start) & (found[:, 0] < outputs.stop)]
+
+    def _windows(self, axis: int, pixels: range) -> range:
+        """The windows of the convolution that may reach these pixels."""
+        g = self.geometry
+        span = g.dilations[axis] * (g.kernel[axis] - 1)
+        first = -(-(pixels.start + g.pads[axis] - span) // g.strides[axis])
+        last = (pixels.stop - 1 + g.pads[axis]) // g.strides[axis]
+        return range(max(first, 0), max(min(last + 1, g.out[axis]), first, 0))
+
+    def axis_degrees(self, axis: int) -> Array:
+        """[positions]: how many taps each output of the whole layer has along a spatial axis."""
         reads = self.geometry.axis_reads(axis)
-        output, tap = np.nonzero(reads >= 0)
-        places = output, reads[output, tap]
-        return np.stack([*(places[::-1] if self.transposed else places), tap], axis=1)
+        if self.transposed:
+            return np.bincount(reads[reads >= 0], minlength=self.out_shape[axis + 1])
+        found: Array = np.count_nonzero(reads >= 0, axis=1)
+        return found
 
     def terms(self, output: int) -> list[tuple[int, int]]:
         """(input, weight) of each product that the part adds up for one output."""
@@ -269,9 +287,7 @@ class ConvLayer:
 
     def _read(self, axis: int) -> range:
         """The input positions between the first and the last that the part's outputs read."""
-        pairs = self.axis_pairs(axis)
-        outputs = self.outputs[axis + 1]
-        mine = pairs[(pairs[:, 0] >= outputs.start) & (pairs[:, 0] < outputs.stop), 1]
+        mine = self._reads(axis)[:, 1]
         # outputs that lie in the padding alone read nothing; the picture still needs an image
         return range(int(mine.min()), int(mine.max()) + 1) if len(mine) else range(1)
 

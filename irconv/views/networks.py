@@ -106,11 +106,7 @@ def _neuron_counts(layer: ConvLayer, facts: Mapping[str, int]) -> str:
 def _degrees(layer: ConvLayer) -> str:
     """The fewest and the most edges of an output of the whole layer."""
     g = layer.geometry
-    tables = [layer.axis_pairs(a) for a in range(g.rank)]
-    found = [
-        np.bincount(t[:, 0], minlength=size)
-        for t, size in zip(tables, layer.out_shape[1:], strict=True)
-    ]
+    found = [layer.axis_degrees(a) for a in range(g.rank)]
     channels = layer.in_shape[0] // g.group
     low, high = (channels * prod(int(f(c)) for c in found) for f in (np.min, np.max))
     return names.count(high, "edge") if low == high else f"{low} to {names.count(high, 'edge')}"

@@ -23,6 +23,8 @@ from irconv.views.picture import Picture
 from irconv.views.svg import Element
 
 FITS = either(at_most(9, 100, 160), at_most(4, 130, 200))
+CELLS = 700  # of all filters at all places
+BESIDE = 6  # added zeros that are drawn on each side of the pixels
 WIDTH = 1000.0
 
 
@@ -37,7 +39,7 @@ def image_and_filter(
     """
     whole = ConvLayer.of(node, labels)
     pixels = None if image is None else _checked(whole, image)
-    layer = fitted(whole, FITS)
+    layer = fitted(whole, _fits)
     board = _Board(layer, cells.colours_of(layer), pixels)
     places = [board.place(o) for o in layer.output_indices.tolist()]
     values = not layer.labels
@@ -53,6 +55,12 @@ def image_and_filter(
     }
     drawing = below([legend, wrapped([p.drawn for p in places], WIDTH, 32)], 28)
     return picture(layer, drawing, f"{layer.title}: image and filter", _caption(layer), data)
+
+
+def _fits(layer: ConvLayer) -> bool:
+    one = layer.rows == len(layer.inputs[0]) == 1
+    taps = layer.rows * len(layer.inputs[0]) * layer.geometry.taps
+    return FITS(layer) and (one or taps <= CELLS)
 
 
 def _checked(layer: ConvLayer, image: Any) -> Array:
@@ -84,7 +92,8 @@ def _caption(layer: ConvLayer) -> str:
     if any(d > 1 for d in g.dilations):
         text += f"; its taps lie {_steps(g.dilations)} apart (dilation)"
     if any(g.pads):
-        text += f"; dashed cells are added zeros ({_pads(layer)})"
+        text += f"; dashed cells are added zeros ({_pads(layer)}"
+        text += f", {BESIDE} of them drawn)" if max(g.pads) > BESIDE else ")"
     return text + "."
 
 
@@ -135,7 +144,11 @@ class _Board:
         blocks = []
         for channel in self._channels(output):
             image = block(self._image(output, channel, reads), *self._size())
-            products = block(self._products(output, channel, reads), *self._kernel_size())
+            if layer.geometry.taps <= cells.TAPS:
+                products = block(self._products(output, channel, reads), *self._kernel_size())
+            else:
+                words = names.count(len(reads), "product")
+                products = block([svg.text(0, 14, words, "muted")], svg.text_width(words), 20)
             pair = beside([image, _sign("\u2192"), products], 10)
             label = f"channel {channel}" if layer.in_shape[0] > 1 else ""
             blocks.append(headed(label, pair, "small muted") if label else pair)
@@ -274,6 +287,7 @@ class _Board:
         layer = self.layer
         first, step = self._first_weight(output, channel), prod(layer.in_shape[1:])
         by_weight = {w: i for i, w in reads.items() if i // step == channel}
+        beyond = self._beyond(output, channel)
         for tap in range(layer.geometry.taps):
             row, column = grid_place(tap, layer.geometry.kernel)
             x, y = column * self.tap, row * self.tap
@@ -281,10 +295,23 @@ class _Board:
             if weight in by_weight:
                 yield from self._product(x, y, output, by_weight[weight], weight)
                 continue
+            if weight in beyond:
+                yield svg.rect(x, y, self.tap, self.tap, "cell faint")
+                continue
             yield svg.rect(x, y, self.tap, self.tap, "cell zero")
             if self.tap >= 20:
                 middle = self.tap / 2
                 yield svg.text(x + middle, y + middle + 4, "0", "number s11 zero-ink middle")
+
+    def _beyond(self, output: int, channel: int) -> set[int]:
+        """The weights that meet a pixel which is not in the part: no zeros, but not drawn."""
+        if not self.layer.is_partial:
+            return set()
+        at = np.unravel_index(output, self.layer.out_shape)
+        whole = self.layer.whole().restrict(
+            out_channels=int(at[0]), outputs=[int(p) for p in at[1:]], in_channels=channel
+        )
+        return set(whole.entries[2].tolist()) - {w for _, w in self.layer.terms(output)}
 
     def _product(
         self, x: float, y: float, output: int, index: int, weight: int
@@ -315,7 +342,7 @@ class _Board:
         size = cells.letter_size(self.tap, len(factors))
         if size:
             yield svg.text(x, y + 0.35 * self.tap, factors, f"number s{min(size, 10)} {class_}")
-        product = names.short(first * second)
+        product = names.short(first * second + 0.0)  # no minus before a zero
         size = min(13, cells.letter_size(self.tap, len(product))) or 7
         yield svg.text(x, y + 0.72 * self.tap, product, f"number s{size} {class_}")
 
@@ -342,7 +369,9 @@ def _positions(layer: ConvLayer, axis: int) -> list[int]:
     first = outputs[0] * g.strides[axis] - g.pads[axis]
     last = outputs[-1] * g.strides[axis] - g.pads[axis]
     last += g.dilations[axis] * (g.kernel[axis] - 1)
-    span = range(min(first, inputs[0]), max(last, inputs[-1]) + 1)
+    first = max(min(first, inputs[0]), inputs[0] - BESIDE)
+    last = min(max(last, inputs[-1]), inputs[-1] + BESIDE)
+    span = range(first, last + 1)
     return [p for p in span if p in inputs or not 0 <= p < g.image[axis]]
 
 

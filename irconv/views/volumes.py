@@ -69,13 +69,10 @@ def _fits(layer: ConvLayer) -> bool:
 
 def _column(layer: ConvLayer) -> ConvLayer:
     """All maps at one position: the first (of the part) whose window is whole, if there is one."""
-    g, places = layer.geometry, []
+    places = []
     for axis, present in enumerate(layer.outputs[1:]):
-        pairs = layer.axis_pairs(axis)
-        taps = np.bincount(pairs[:, 0], minlength=layer.out_shape[axis + 1])
-        full = [p for p in present if taps[p] == taps[list(present)].max()]
-        assert g.rank == layer.rank
-        places.append(full[0])
+        degrees = layer.axis_degrees(axis)[present.start : present.stop]
+        places.append(present[int(np.argmax(degrees))])
     return layer.restrict(outputs=places)
 
 
