@@ -164,6 +164,9 @@ def test_products_and_bounds(geometry: ConvGeometry, seed: int) -> None:
     assert np.allclose(operator.forward(x), matrix @ x, rtol=1e-12, atol=1e-12)
     assert np.allclose(operator.adjoint(y), matrix.T @ y, rtol=1e-12, atol=1e-12)
     rows, columns = operator.largest_sums()
+    truth = float(np.linalg.norm(matrix, 2))
+    assert truth <= operator.upper_bound() * (1 + 1e-12)
+    assert operator.upper_bound() <= np.sqrt(rows * columns) * (1 + 1e-12)
     assert rows == pytest.approx(np.abs(matrix).sum(axis=1).max(initial=0), rel=1e-12)
     assert columns == pytest.approx(np.abs(matrix).sum(axis=0).max(initial=0), rel=1e-12)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import prod, sqrt
 
 import numpy as np
 
@@ -56,6 +56,24 @@ class ConvOperator:
         columns = sizes.sum(axis=1).reshape(-1, g.taps) @ self._patterns(readers=True)
         return float(rows.max(initial=0)), float(columns.max(initial=0))
 
+    def upper_bound(self) -> float:
+        """A number that no singular value exceeds: the least of three.
+
+        sqrt(|W|_1 |W|_inf); the norm of the weights as [outputs, inputs x taps] times the root of
+        how many windows read a pixel (the matrix is im2col, then that product); and the same the
+        other way round, for the adjoint (Singla and Feizi, ICLR 2021, with padding and stride).
+        """
+        g = self.geometry
+        rows, columns = self.largest_sums()
+        weights = self.weights.reshape(g.group, -1, g.in_channels // g.group, g.taps)
+        turned = weights.swapaxes(1, 2)
+        bounds = [rows * columns]
+        for blocks, readers in ((weights, True), (turned, False)):
+            readings = self._patterns(readers).sum(axis=0).max()
+            matrices = blocks.reshape(*blocks.shape[:2], -1)
+            bounds.append(float(readings) * max(map(_squared_norm, matrices)))
+        return sqrt(max(0.0, min(bounds)))
+
     def _patterns(self, readers: bool) -> Array:
         """[taps, patterns] of 0 and 1: which taps an output pixel reads the image with (or, for
         `readers`, which taps read an input pixel), each pattern once.
@@ -74,6 +92,12 @@ class ConvOperator:
             start, step = (read, g.strides[axis]) if readers else (first, 1)
             mask[tap, start : start + count * step : step] = count > 0
         return mask
+
+
+def _squared_norm(matrix: Array) -> float:
+    """The largest eigenvalue of the smaller of M M' and M' M."""
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    return float(np.linalg.eigvalsh(wide @ wide.T)[-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def _norm(r: MatrixReport) -> Iterator[str]:
     else:
         yield (
             f"spectral norm     {n.value:.6g} ({n.iterations} steps of Lanczos, residual "
-            f"{n.residual:.1e}{'' if n.is_converged else ', NOT converged'})"
+            f"{n.residual:.1e}{'' if n.is_converged else '; more --iterations make it smaller'})"
         )
         yield (
             f"                  at most {n.probable_upper:.6g} but for one random start in 10^9, "

@@ -28,9 +28,9 @@ class SpectralNorm:
 
     `value` is |Wv| of a unit vector v that was found, so the norm is at least that; `residual` is
     |W'Wv - value^2 v| / value^2: some singular value lies within about half of it, relatively.
-    `upper` = sqrt(|W|_1 |W|_inf) holds always; `probable_upper` holds but for one random start in
-    10^9 (Kuczynski and Wozniakowski, SIAM J. Matrix Anal. Appl. 13 (1992), theorem 4.2). Where all
-    singular values were computed (`method` is not "lanczos") both bounds are the value.
+    `upper` (see ConvOperator.upper_bound) holds always; `probable_upper` holds but for one random
+    start in 10^9 (Kuczynski and Wozniakowski, SIAM J. Matrix Anal. Appl. 13 (1992), theorem 4.2).
+    Where all singular values were computed (`method` is not "lanczos") both bounds are the value.
     """
 
     value: float
@@ -64,8 +64,7 @@ def spectral_norm(
 
     It ends where the residual is below `tolerance`, or after `iterations` products with W and W'.
     """
-    rows, columns = operator.largest_sums()
-    upper = sqrt(rows) * sqrt(columns)
+    upper = operator.upper_bound()
     if not upper:
         return SpectralNorm(0.0, "lanczos", 0.0, 0.0)
     lanczos = _Lanczos(operator, rng, iterations)
