@@ -32,9 +32,14 @@ class Shrinker:
     ends: float
     seed: int = 0
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is."""
+        return time.monotonic() > self.ends
+
     def fails(self, case: Case) -> bool:
         """Whether the pass fails in `case` as it did."""
-        if time.monotonic() > self.ends:
+        if self.is_over:
             return False
         try:
             verify(case.graph)
@@ -85,7 +90,7 @@ class Shrinker:
     def _fewer_nodes(self, case: Case) -> Case:
         """Delta debugging (Zeller and Hildebrandt 2002, ddmin), by removing chunks only."""
         chunk = max(1, len(case.graph) // 2)
-        while chunk:
+        while chunk and not self.is_over:
             shorter = self._without_chunk(case, chunk)
             if shorter is None:
                 chunk //= 2
@@ -97,6 +102,8 @@ class Shrinker:
     def _without_chunk(self, case: Case, size: int) -> Case | None:
         nodes = case.graph.nodes
         for start in range(0, len(nodes), size):
+            if self.is_over:
+                break
             rest = [*nodes[:start], *nodes[start + size :]]
             found = self._cut(case, rest) if rest else None
             if found is not None:
@@ -105,7 +112,7 @@ class Shrinker:
 
     def _cut(self, case: Case, nodes: Collection[Node]) -> Case | None:
         """The case of `nodes` alone, if it fails."""
-        if len(nodes) == len(case.graph):
+        if self.is_over or len(nodes) == len(case.graph):
             return None
         try:
             found = cut(case.graph, case.inputs, nodes)
@@ -118,17 +125,18 @@ class Shrinker:
 
     def _fewer_outputs(self, case: Case) -> Case:
         for name in [v.name for v in case.graph.outputs]:
-            fewer = _without_output(case, name)
+            fewer = None if self.is_over else _without_output(case, name)
             if fewer is not None and self.fails(fewer):
                 case = fewer
         return case
 
     def _smaller(self, case: Case) -> Case:
-        while True:
+        while not self.is_over:
             found = next((c for c in _candidates(case) if self.fails(c)), None)
             if found is None:
-                return case
+                break
             case = found
+        return case
 
 
 def _candidates(case: Case) -> Iterator[Case]:
