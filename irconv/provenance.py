@@ -14,6 +14,12 @@ else:
     nx = Late("networkx")
 
 
+# ops that compute nothing
+MOVEMENT = frozenset(
+    ("Flatten", "Identity", "Pack", "Reshape", "Squeeze", "Transpose", "Unpack", "Unsqueeze")
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """One node, value or parameter as it was at some stage. `uid` tells it from namesakes of other
@@ -39,9 +45,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class _Edges:
-    """The first `count` records as edges between uids; `refs` is in the order of the log."""
+    """The first `count` records as edges between uids; `refs` is in the order of the log.
+
+    `serving`: nodes that move data for others that the same rule made, which compute. Who takes one
+    back (an `Unpack`, that the next layer needs not) is not made of what the rule was applied to.
+    """
 
     count: int
+    serving: set[int]
     down: nx.DiGraph[int]
     up: nx.DiGraph[int]
     refs: dict[int, Ref]
@@ -78,13 +89,18 @@ class Provenance:
         if untouched.
         """
         edges = self._present_edges()
-        above = _reach(edges.up, uids)
-        return edges.told(u for u in above if edges.down.in_degree(u) == 0)
+        uids = tuple(uids)
+        for stops in (edges.serving, set[int]()):
+            above = _reach(edges.up, uids, stops)
+            found = [u for u in above if edges.down.in_degree(u) == 0]
+            if found:
+                return edges.told(found)
+        return ()
 
     def descendants(self, uids: Iterable[int]) -> tuple[Ref, ...]:
         """All that was made from `uids`, over any number of passes, in the order of the log."""
         edges = self._present_edges()
-        return edges.told(_reach(edges.down, uids))
+        return edges.told(_reach(edges.down, uids, edges.serving))
 
     def _present_edges(self) -> _Edges:
         if self._edges is None or self._edges.count != len(self.records):
@@ -94,14 +110,18 @@ class Provenance:
     def _built_edges(self) -> _Edges:
         edges: nx.DiGraph[int] = nx.DiGraph()
         refs: dict[int, Ref] = {}
+        serving: set[int] = set()
         for record in self.records:
+            made = [r for r in record.new if r.kind == "node" and r.uid not in refs]
+            if any(r.op not in MOVEMENT for r in made):
+                serving.update(r.uid for r in made if r.op in MOVEMENT)
             for ref in (*record.old, *record.new):
                 refs.setdefault(ref.uid, ref)
             edges.add_edges_from(
                 (a.uid, b.uid) for a in record.old for b in heirs(a, record) if a.uid != b.uid
             )
         place = {uid: index for index, uid in enumerate(refs)}
-        return _Edges(len(self.records), edges, edges.reverse(copy=False), refs, place)
+        return _Edges(len(self.records), serving, edges, edges.reverse(copy=False), refs, place)
 
 
 def heirs(old: Ref, record: Record) -> list[Ref]:
@@ -109,9 +129,12 @@ def heirs(old: Ref, record: Record) -> list[Ref]:
     return [new for new in record.new if new.kind == old.kind] or list(record.new)
 
 
-def _reach(edges: nx.DiGraph[int], uids: Iterable[int]) -> set[int]:
+def _reach(edges: nx.DiGraph[int], uids: Iterable[int], stops: set[int]) -> set[int]:
+    """All that edges lead to from `uids`, not going on from `stops`."""
     found: set[int] = set()
-    for uid in uids:
-        if uid in edges:
-            found |= nx.descendants(edges, uid)
+    pending = [uid for uid in uids if uid in edges]
+    while pending:
+        new = [n for n in edges[pending.pop()] if n not in found]
+        found.update(new)
+        pending += (n for n in new if n not in stops)
     return found

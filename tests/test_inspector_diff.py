@@ -134,6 +134,30 @@ def test_the_longest_rising_subsequence(numbers: list[int]) -> None:
     assert len(kept) == max(best)
 
 
+def test_a_layer_in_blocks_comes_from_its_own_layer_only() -> None:
+    """Each rewrite takes back the Unpack that the one before it made."""
+    b = ic.Builder("chain", seed=0)
+    y = b.input("x", (1, 16, 4, 4))
+    for name in ("c1", "c2", "c3"):
+        y = b.conv(y, 16, kernel=3, pads=1, name=name)
+    b.output(y)
+    found = trace(b.build(), "pack")
+    before, after = (s.by_id for s in found.shown)
+    became: dict[str, set[str]] = {}
+    for old, new in found.links[0]:
+        if old in before:
+            became.setdefault(before[old].name, set()).add(f"{after[new].op} {after[new].name}")
+    assert became == {
+        "c1": {"Pack c1.packed", "Conv c1"},
+        "c2": {"Conv c2"},
+        "c3": {"Conv c3.blocks", "Unpack c3"},
+    }
+    log, second = found.result.provenance, found.result.node("c2").uid
+    assert {r.name for r in log.originals([second]) if r.kind == "node"} == {"c2"}
+    first = found.source.node("c1").uid
+    assert found.result.node("c3").uid not in {r.uid for r in log.descendants([first])}
+
+
 def test_a_repeated_activation_is_removed_exactly() -> None:
     b = ic.Builder("twice")
     y = b.relu(b.tanh(b.relu(b.relu(b.relu(b.input("x", (5,)), name="a")), name="c")))

@@ -7,14 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from irconv.graph import Graph
-from irconv.provenance import Record, heirs
+from irconv.provenance import MOVEMENT, Record, heirs
 
 # (id in the stage before, id in the stage after)
 Link = tuple[int, int]
-# ops that compute nothing
-MOVEMENT = frozenset(
-    ("Flatten", "Identity", "Pack", "Reshape", "Squeeze", "Transpose", "Unpack", "Unsqueeze")
-)
 
 
 def links(before: Graph, after: Graph, records: Iterable[Record]) -> tuple[Link, ...]:
