@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from irconv.inspector.trace import Trace, TracedPass
 
 VERSION = 1
+COMMAND_LIMIT = 8192  # paths and pipelines may be long
 _TOTALS = (
     "nodes",
     "macs",
@@ -67,7 +68,9 @@ def document(
         "versions": versions(),
         "graph": printable(trace.source.name),
         "pipeline": trace.pipeline,
-        "command": command or f"irconv inspect MODEL -p {shlex.quote(trace.pipeline)}",
+        "command": printable(
+            command or f"irconv inspect MODEL -p {shlex.quote(trace.pipeline)}", COMMAND_LIMIT
+        ),
         "stages": stages,
         "links": [[list(link) for link in pairs] for pairs in trace.links],
         "kernels": _kernels(trace, llvm, assembly),
