@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -170,10 +171,12 @@ def test_a_layer_that_is_not_there_is_refused() -> None:
 def test_inspect_writes_a_report(tmp_path: Path) -> None:
     file = tmp_path / "digits.html"
     options = ("--no-program", "--no-export", "-p", "fold_batchnorm,fuse")
-    irconv("inspect", DIGITS, "-o", file, *options)
+    irconv("inspect", DIGITS, "-o", file, "--numerics", "--seed", 3, *options)
     found = data(file.read_text(encoding="utf-8"))
+    again = f"irconv inspect {shlex.quote(DIGITS)} -p fold_batchnorm,fuse --numerics --seed 3"
+    assert found["command"] == f"{again} -o report.html"
+    assert found["stages"][-1]["numerics"]["exact"] == "exact"
     assert [s["title"] for s in found["stages"]] == ["source", "fold_batchnorm", "fuse"]
-    assert found["command"].startswith("irconv inspect ")
     assert any(layer["names"] for layer in found["layers"].values())
 
 

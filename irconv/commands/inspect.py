@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,7 @@ import typer
 
 from irconv.backend import Options, default_pipeline, find_backend
 from irconv.commands import console
+from irconv.commands.input_files import InputFiles, read_inputs
 from irconv.commands.live import MemoryLimit, Port, Serve, TimeLimit, Words
 from irconv.commands.live import serve as serve_live
 from irconv.commands.options import (
@@ -19,6 +20,7 @@ from irconv.commands.options import (
     Json,
     Model,
     Pipeline,
+    PrecisionClass,
     RandomWeights,
     Seed,
     read_model,
@@ -39,6 +41,8 @@ def inspect(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the report to this .html file.")
     ] = None,
+    precision: PrecisionClass = "fast",
+    input_files: InputFiles = None,
     numerics: Annotated[
         bool,
         typer.Option(
@@ -85,7 +89,7 @@ def inspect(
             "wrong --output", expected="a path that ends in .html", got=printable(output)
         )
     if pipeline is None:
-        pipeline = default_pipeline(find_backend(backend), Options())
+        pipeline = default_pipeline(find_backend(backend), Options(precision))
     passes = parse_pipeline(pipeline)
     graph = read_model(model, batch, random_weights)
     if serve:
@@ -94,10 +98,23 @@ def inspect(
         shows = Shows(numerics=numerics, assembly=with_llvm or with_asm)
         serve_live(graph, pipeline_text(passes), words, shows=shows, port=port, limits=limits)
         return
-    command = _command(model, pipeline_text(passes), numerics, batch, random_weights, seed)
-    traced = trace(graph, passes, numerics=numerics, seed=seed)
+    options = {
+        "--backend": backend if backend != "numba_cpu" else None,
+        "--precision": precision if precision != "fast" else None,
+        "--numerics": numerics or None,
+        "--seed": seed or None,
+        "--input": input_files,
+        "--layers": layers,
+        "--batch": batch,
+        "--random-weights": random_weights,
+    }
+    command = _command(
+        model, pipeline_text(passes), [(k, v) for k, v in options.items() if v is not None]
+    )
+    inputs = read_inputs(graph, input_files or (), seed) if numerics or input_files else None
+    traced = trace(graph, passes, inputs, seed=seed)
     if program:
-        traced = _tried("program", lambda t: t.with_program(backend), traced)
+        traced = _tried("program", lambda t: t.with_program(backend, precision), traced)
     if export:
         traced = _tried("exported graph", lambda t: t.with_export(), traced)
     told = document(traced, command, llvm=with_llvm, assembly=with_asm)
@@ -118,17 +135,10 @@ def _tried(what: str, step: Callable[[Trace], Trace], traced: Trace) -> Trace:
         return traced
 
 
-def _command(
-    model: str,
-    pipeline: str,
-    numerics: bool,
-    batch: str | None,
-    random_weights: int | None,
-    seed: int,
-) -> str:
+def _command(model: str, pipeline: str, options: Iterable[tuple[str, object]]) -> str:
     """The command line that makes the same report again."""
     words = ["irconv", "inspect", model, "-p", pipeline]
-    words += ["--numerics", "--seed", str(seed)] if numerics else []
-    words += ["--batch", batch] if batch is not None else []
-    words += ["--random-weights", str(random_weights)] if random_weights is not None else []
+    for name, value in options:
+        given = value if isinstance(value, list) else [value]
+        words += [word for x in given for word in ((name,) if x is True else (name, str(x)))]
     return printable(shlex.join([*words, "-o", "report.html"]), 4000)

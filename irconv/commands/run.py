@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 
 from irconv.bench.peers import PEERS, run_peer
 from irconv.commands import console
+from irconv.commands.input_files import InputFiles, read_inputs
 from irconv.commands.options import (
     Backend,
     Batch,
@@ -29,7 +29,6 @@ from irconv.errors import InputError, printable
 from irconv.executable import compile as compile_graph
 from irconv.graph import Graph
 from irconv.inspector.numerics import TOLERANCE, relative_error
-from irconv.inspector.samples import seeded_inputs
 from irconv.interpret import interpret
 from irconv.registry import nearest
 from irconv.types import Array, type_of
@@ -48,10 +47,7 @@ def run(
     tune: Tune = False,
     batch: Batch = None,
     random_weights: RandomWeights = None,
-    input_files: Annotated[
-        list[str] | None,
-        typer.Option("--input", "-i", metavar="NAME=FILE.npy", help="An input; random otherwise."),
-    ] = None,
+    input_files: InputFiles = None,
     seed: Seed = 0,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the outputs to this .npz file.")
@@ -70,7 +66,7 @@ def run(
     if against is not None and against not in known:
         raise InputError("unknown reference", got=printable(against), hint=nearest(against, known))
     graph = read_model(model, batch, random_weights)
-    inputs = _inputs(graph, input_files or (), seed)
+    inputs = read_inputs(graph, input_files or (), seed)
     executable = compile_graph(graph, backend, pipeline, precision, threads, tune)
     outputs = executable.run(inputs)
     error = None
@@ -88,36 +84,6 @@ def run(
             console.result(str(executable.report))
     if error is not None:
         _judge(against or "", error, json)
-
-
-def _inputs(graph: Graph, files: Sequence[str], seed: int) -> dict[str, Array]:
-    names = [v.name for v in graph.inputs]
-    given: dict[str, Array] = {}
-    for item in files:
-        name, equals, file = item.partition("=")
-        if not equals:
-            raise InputError("wrong --input", expected="NAME=FILE.npy", got=printable(item))
-        if name not in names:
-            raise InputError(f"no input is called {printable(name)}", hint=nearest(name, names))
-        given[name] = _read_array(file)
-    sizes = {
-        str(dim): size
-        for v in graph.inputs
-        if v.name in given
-        for dim, size in zip(v.shape, given[v.name].shape, strict=False)
-        if not isinstance(dim, int)
-    }
-    return seeded_inputs(graph, seed, sizes) | given
-
-
-def _read_array(file: str) -> Array:
-    try:
-        array = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError("not a .npy file", where=printable(file), got=printable(error)) from error
-    if not isinstance(array, np.ndarray):
-        raise InputError("not a .npy file", where=printable(file), got="an archive of arrays")
-    return array
 
 
 def _expected(

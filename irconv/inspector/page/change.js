@@ -26,7 +26,7 @@ function toolbar(now, from, single) {
   row.append(h("label", { class: "pick", title: "d" }, h("input", { type: "checkbox", checked: !single, "data-testid": "diff", onchange: () => go({ alone: !single }) }), "compare"));
   if (now.as === "graph") {
     row.append(h("label", { class: "pick" }, "colour ", h("select", { class: "select", "aria-label": "colour", "data-testid": "colour", onchange: (event) => go({ colour: event.target.value }) },
-      [["change", "what changed"], ...Object.entries(HEATS).map(([k, v]) => [k, v.title])].map(([k, label]) => h("option", { value: k, selected: now.colour === k }, label)))));
+      [["change", single ? "kinds of ops" : "what changed"], ...Object.entries(HEATS).map(([k, v]) => [k, v.title])].map(([k, label]) => h("option", { value: k, selected: now.colour === k }, label)))));
     row.append(h("span", { class: "segments hide-phone" }, h("button", { title: "smaller", "aria-label": "smaller", onclick: () => panes.forEach((p) => p.zoom(p.scale / 1.25)) }, "\u2212"), h("button", { title: "larger", "aria-label": "larger", onclick: () => panes.forEach((p) => p.zoom(p.scale * 1.25)) }, "+")));
   }
   if (!single) row.append(h("span", { class: "segments" }, h("button", { title: "previous change (p)", "aria-label": "previous change", onclick: () => nextChange(-1) }, "\u2191"), h("button", { title: "next change (n)", "aria-label": "next change", onclick: () => nextChange(1) }, "\u2193")));

@@ -73,7 +73,7 @@ function history(chosen) {
   const runs = [];
   for (let i = 0; i <= LAST; i += 1) {
     const ids = kin(chosen.stage, chosen.id, i);
-    const key = ids.join();
+    const key = ids.map((id) => `${id} ${stage(i).things.get(id).op}`).join();
     const last = runs[runs.length - 1];
     if (last && last.key === key) last.to = i;
     else runs.push({ key, ids, from: i, to: i });
