@@ -71,8 +71,10 @@ def _style() -> str:
     return f"\n{both}\n{_HOT}\n{dark}\n"
 
 
-# What a page gives the class `hot` stands out and keeps its colour.
-_HOT = """  .irconv-view rect.hot, .irconv-view circle.hot { stroke: #1f2328; stroke-width: 3 }
+# What a page gives the class `hot` stands out and keeps its colour. A label lets the pointer
+# through to the cell or neuron that it names.
+_HOT = """  .irconv-view text:not([data-o]):not([data-i]) { pointer-events: none }
+  .irconv-view rect.hot, .irconv-view circle.hot { stroke: #1f2328; stroke-width: 3 }
   .irconv-view line.hot { stroke-width: 5 }
   .irconv-view text.hot { font-weight: 700 }"""
 _HOT_DARK = "  .irconv-view rect.hot, .irconv-view circle.hot { stroke: #ffffff }"
