@@ -97,8 +97,9 @@ function graphPage(now, from, single) {
   panes = [];
   const starts = single ? [make(now.s, "right")] : [make(from, "left"), make(now.s, "right")];
   requestAnimationFrame(() => {
+    if (panes.length === 2) { panes[0].beside = panes[1]; panes[1].beside = panes[0]; }
     starts.forEach((start) => start());
-    if (panes.length === 2) scrollTogether(...panes);
+    if (panes.length === 2) { panes[0].fit(); scrollTogether(...panes); }
     const right = panes[panes.length - 1];
     if (now.n) panes.forEach((p) => p.choose(chosenOf(now), true));
     else if (!single) {

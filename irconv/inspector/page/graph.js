@@ -85,9 +85,11 @@ class GraphPane {
   fit() {
     const width = this.scroller.clientWidth;
     if (!width || !this.stage) return;
-    if (!this.scale || !this.zoomed) this.scale = clamp((width - 8) / this.stage.layout.width, 0.7, 1);
+    if (!this.scale || !this.zoomed) this.scale = Math.min(this.fitting(), this.beside && this.beside.stage ? this.beside.fitting() : 1);
     this.size();
   }
+  // the scale at which the whole width is in sight, as long as it can be read; two panes share one
+  fitting() { return clamp((this.scroller.clientWidth - 8) / this.stage.layout.width, 0.7, 1); }
   size() {
     const { width, rows } = this.stage.layout;
     this.left = Math.max(0, (this.scroller.clientWidth - width * this.scale) / 2);
