@@ -56,7 +56,7 @@ def test_a_view_shows_its_stated_part_exactly(name: str, node: Node) -> None:
         assert_biases(picture, layer)
 
 
-@pytest.mark.parametrize("name", EXACT.keys() - {"volume"})
+@pytest.mark.parametrize("name", sorted(EXACT.keys() - {"volume"}))
 @settings(max_examples=12)
 @given(node=conv_nodes(ranks=(3,)))
 def test_three_axes(name: str, node: Node) -> None:
