@@ -187,6 +187,17 @@ def test_inspect_runs_the_default_pipeline_and_tells_json() -> None:
     assert "pack" in " ".join(titles)
 
 
+def test_an_open_batch_is_taken_as_one_unless_it_is_named() -> None:
+    quick = ("--json", "--no-program", "--no-export")
+    done = irconv("inspect", "zoo:lenet5", *quick)
+    assert "N taken as 1 (--batch N leaves it open)" in done.stderr
+    (given,) = json.loads(done.stdout)["stages"][0]["inputs"]
+    assert given["type"] == "f32[1, 1, 28, 28]"
+    done = irconv("inspect", "zoo:lenet5", "--batch", "N", *quick)
+    (given,) = json.loads(done.stdout)["stages"][0]["inputs"]
+    assert given["type"] == "f32[N, 1, 28, 28]"
+
+
 def test_wrong_requests_of_inspect() -> None:
     assert "nowhere to write to" in told("inspect", DIGITS)
     assert "ends in .html" in told("inspect", DIGITS, "-o", "report.txt")

@@ -26,12 +26,14 @@ from irconv.commands.options import (
     read_model,
 )
 from irconv.errors import BackendError, BudgetError, ExportError, UsageError, printable
+from irconv.graph import Graph
 from irconv.inspector.document import document
 from irconv.inspector.html import save_html
 from irconv.inspector.layer_pages import layer_pages
 from irconv.inspector.live.worker import Limits, Shows
 from irconv.inspector.trace import Trace, trace
 from irconv.pipeline import parse_pipeline, pipeline_text
+from irconv.specialize import specialize
 
 
 def inspect(
@@ -76,22 +78,17 @@ def inspect(
 ) -> None:
     """Write a report of what each pass did: one HTML file that needs no network and no server.
 
-    Without --pipeline it is the default pipeline of --backend. With --json the document that the
+    Without --pipeline it is the default pipeline of --backend. A batch that the model leaves open
+    is taken as 1 where neither --batch nor --input says another. With --json the document that the
     page draws goes to stdout (docs/report-schema.md). With --serve the passes are edited in the
     page, at an address on this machine that is printed.
     """
-    if serve and (output is not None or json):
-        raise UsageError("--serve writes no file", hint="leave out -o and --json")
-    if output is None and not json and not serve:
-        raise UsageError("nowhere to write to", hint="-o report.html, --json or --serve")
-    if output is not None and output.suffix not in (".html", ".htm"):
-        raise UsageError(
-            "wrong --output", expected="a path that ends in .html", got=printable(output)
-        )
+    _check_targets(output, json, serve)
     if pipeline is None:
         pipeline = default_pipeline(find_backend(backend), Options(precision))
     passes = parse_pipeline(pipeline)
     graph = read_model(model, batch, random_weights)
+    graph = _of_known_sizes(graph, batch, input_files)
     if serve:
         words = Words(model, batch, random_weights, seed, backend)
         limits = Limits(time_limit, memory_limit << 20)
@@ -124,6 +121,27 @@ def inspect(
         console.note(f"wrote {printable(output)} ({output.stat().st_size / 1e6:.1f} MB)")
     if json:
         console.result_json(told)
+
+
+def _check_targets(output: Path | None, json: bool, serve: bool) -> None:
+    if serve and (output is not None or json):
+        raise UsageError("--serve writes no file", hint="leave out -o and --json")
+    if output is None and not json and not serve:
+        raise UsageError("nowhere to write to", hint="-o report.html, --json or --serve")
+    if output is not None and output.suffix not in (".html", ".htm"):
+        raise UsageError(
+            "wrong --output", expected="a path that ends in .html", got=printable(output)
+        )
+
+
+def _of_known_sizes(graph: Graph, batch: str | None, input_files: list[str] | None) -> Graph:
+    """The graph with 1 for each size that nothing tells: layouts are chosen for known sizes."""
+    symbols = graph.symbols()
+    if not symbols or batch is not None or input_files:
+        return graph
+    names = ", ".join(printable(name) for name in symbols)
+    console.note(f"{names} taken as 1 (--batch {printable(symbols[0])} leaves it open)")
+    return specialize(graph, dict.fromkeys(symbols, 1))
 
 
 def _tried(what: str, step: Callable[[Trace], Trace], traced: Trace) -> Trace:
