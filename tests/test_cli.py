@@ -85,6 +85,12 @@ MISTAKES = {
     "missing plugin": (["list", "--plugin", "no.py"], "no such plugin"),
     "negative seed": (["run", DIGITS, "--seed", "-1"], "error[usage]: Invalid value for '--seed'"),
     "negative weights": (["run", "zoo:lenet5", "--random-weights", "-1"], "'--random-weights'"),
+    "digits": (
+        ["inspect", DIGITS, "--batch", "9" * 5000, "--json"],
+        "wrong --batch",
+    ),
+    "no end of time": (["inspect", DIGITS, "--serve", "--time-limit", "inf"], "'--time-limit'"),
+    "no end of memory": (["inspect", DIGITS, "--serve", "--memory-limit", "9" * 20], "-limit'"),
     "too large a batch": (["run", DIGITS, "--batch", str(1 << 40)], "from 0 to 2147483647"),
     "export to stdout": (["export", DIGITS, "-o", "-"], "expected the name of a file, got -"),
     "opset": (["export", DIGITS, "-o", "x.onnx", "--opset", "99"], "opset"),

@@ -25,6 +25,7 @@ from irconv.cli import app
 from irconv.errors import BudgetError, UsageError
 from irconv.geometry import ConvGeometry
 from irconv.graph import Graph, Node
+from irconv.inspector.layer_pages import layer_pages
 from irconv.matrix import SharedMatrix
 from irconv.ops.conv import Conv, ConvTranspose
 from irconv.types import Array, TensorType
@@ -311,6 +312,25 @@ def test_nodes_without_a_matrix_are_refused_by_name() -> None:
     b.output(b.conv(x, 4, kernel=3))
     with pytest.raises(UsageError, match="spatial sizes must be known"):
         matrix_report(b.build().nodes[0])
+
+
+@pytest.mark.parametrize(("batch", "outs"), [(0, 3), (1, 0), (0, 0)])
+def test_a_layer_without_images_or_channels_has_a_page_without_pictures(
+    batch: int, outs: int
+) -> None:
+    graph = Graph()
+    x = graph.add_input("x", TensorType("f32", (batch, 2, 5, 5)))
+    w = graph.add_parameter("w", np.ones((outs, 2, 3, 3), np.float32))
+    node = graph.add_node(Conv((3, 3)), [x, w], ["layer"])
+    graph.set_outputs(node.results)
+    (page,) = layer_pages(graph, ["all"]).values()
+    assert page["views"] == []
+    if outs:
+        assert page["facts"]["rows"] == 27
+        return
+    assert page["facts"] == {}
+    with pytest.raises(UsageError, match="must be known and above 0"):
+        matrix_report(node)
 
 
 def test_weights_that_are_inputs_leave_the_counts() -> None:

@@ -94,7 +94,8 @@ def _geometry(node: Node, op: Conv | FusedConv | ConvTranspose) -> ConvGeometry:
     x, w = _operand(node, 0), _operand(node, 1)
     turned = isinstance(op, ConvTranspose)
     image = node.result.tensor_type if turned else x.tensor_type
-    if not all(isinstance(size, int) and size > 0 for size in (*x.shape[1:], *image.shape[1:])):
+    sizes = (*x.shape[1:], *node.result.tensor_type.shape[1:])
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
         raise _refused(node, "its channels and spatial sizes must be known and above 0")
     geometry = op.conv_geometry(image, known(w.shape[0]), op.group)
     if turned and geometry.out != x.shape[2:]:

@@ -21,6 +21,9 @@ from irconv.inspector.live.worker import Limits, Shows, Subject, Worker
 from irconv.registry import plugin_files
 
 TEXT_LIMIT = 4000
+# the system's waits and limits know no infinity
+DAY = 86_400
+TEBIBYTES = 1 << 24
 
 Serve = Annotated[
     bool,
@@ -28,10 +31,12 @@ Serve = Annotated[
 ]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0: any that is free.")]
 TimeLimit = Annotated[
-    float, typer.Option("--time-limit", min=1, help="Of --serve: seconds for each report.")
+    float,
+    typer.Option("--time-limit", min=1, max=DAY, help="Of --serve: seconds for each report."),
 ]
 MemoryLimit = Annotated[
-    int, typer.Option("--memory-limit", min=64, help="Of --serve: MiB for each report.")
+    int,
+    typer.Option("--memory-limit", min=64, max=TEBIBYTES, help="Of --serve: MiB for each report."),
 ]
 
 

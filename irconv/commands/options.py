@@ -62,7 +62,8 @@ def batch_size(text: str | None) -> int | str | None:
     """`--batch`: a size, or the name of a symbol."""
     if text is None:
         return None
-    if text.isdecimal():
+    # Python reads no number of thousands of digits
+    if text.isdecimal() and len(text) <= 20:
         return int(text)
     if not text.isidentifier():
         raise UsageError(

@@ -147,6 +147,8 @@ def _page(node: Node, of_image: Mapping[str, Draw] | None) -> dict[str, Any]:
 
 def _views(node: Node, of_image: Mapping[str, Draw]) -> dict[str, Picture]:
     """The pictures that there are of a layer; some need known sizes, some a layer in front."""
+    if _is_empty(node):
+        return {}
     try:
         layer = ConvLayer.of(node)
     except UsageError:
@@ -159,6 +161,12 @@ def _views(node: Node, of_image: Mapping[str, Draw]) -> dict[str, Picture]:
         with contextlib.suppress(UsageError, BudgetError):
             found[name] = draw()
     return found
+
+
+def _is_empty(node: Node) -> bool:
+    """Whether there is nothing to draw: no images, no channels or no pixels."""
+    values = (v for v in (*node.operands, *node.results) if v is not None)
+    return any(isinstance(v.type, TensorType) and 0 in v.type.shape for v in values)
 
 
 def _view(name: str, picture: Picture) -> dict[str, str]:
