@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,6 +181,7 @@ BROKEN = {
     "no fault": ("reproducer.json", b'{"version": 1}'),
     "no inputs": ("inputs.npz", None),
     "not an archive": ("inputs.npz", b"nothing"),
+    "an archive cut off": ("inputs.npz", b"PK\x03\x04cut"),
 }
 
 
@@ -196,6 +198,28 @@ def test_a_broken_folder_is_refused(tmp_path: Path, file: str, content: bytes | 
         (folder / file).write_bytes(content)
     with pytest.raises(ModelError, match="not the folder of a reproducer"):
         replay(folder)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"pipeline": "fold,fuse"}, "has not one pass"),
+        ({"pipeline": ""}, "has not one pass"),
+        ({"tolerance": "nan"}, "a tolerance from 0"),
+        ({"tolerance": -1}, "a tolerance from 0"),
+        ({"tolerance": "x"}, "could not convert"),
+        ({"fault": None}, "NoneType"),
+    ],
+)
+def test_changed_facts_are_refused(tmp_path: Path, changed: dict[str, Any], told: str) -> None:
+    with pytest.raises(PassError) as caught:
+        lower(network(), [RefuseStride()])
+    folder = save_reproducer(caught.value, tmp_path / "found")
+    facts = json.loads((folder / "reproducer.json").read_text()) | {"pipeline": "fold"}
+    (folder / "reproducer.json").write_text(json.dumps(facts | changed))
+    with pytest.raises(ModelError, match=told) as refused:
+        replay(folder)
+    assert "lacks" not in str(refused.value)
 
 
 # -- a pass that fails in another command ----------------------------------------------------------

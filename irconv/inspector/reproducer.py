@@ -116,10 +116,15 @@ def replay(folder: str | Path) -> tuple[Reproducer, Fault | None]:
     try:
         told = facts["fault"]
         fault = Fault(told["kind"], str(told["message"]), cause=str(told["cause"]))
-        (pass_,) = parse_pipeline(str(facts["pipeline"]))
+        passes = parse_pipeline(str(facts["pipeline"]))
         rule, tolerance = str(facts["rule"]), float(facts["tolerance"])
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
         raise _not_one(place, f"{FACTS} lacks {printable(error)}") from None
+    except (TypeError, ValueError) as error:
+        raise _not_one(place, f"{FACTS}: {printable(error)}") from None
+    if len(passes) != 1 or not 0 <= tolerance < float("inf"):
+        raise _not_one(place, f"{FACTS} has not one pass and a tolerance from 0")
+    pass_ = passes[0]
     graph = load_ir(place / GRAPH)
     case = Case(graph, pass_, _read_inputs(graph, place / INPUTS), tolerance)
     found = Reproducer(
@@ -229,7 +234,8 @@ def _write_inputs(case: Case, file: Path) -> list[str]:
 def _read_inputs(graph: Graph, file: Path) -> dict[str, Array]:
     found: dict[str, Array] = {}
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        # NumPy leaves a file open that it opened and cannot read
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             for index, value in enumerate(graph.inputs):
                 array = archive[f"input{index}"]
                 dtype = value.tensor_type.dtype
