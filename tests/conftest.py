@@ -6,9 +6,12 @@ import functools
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
+
+from irconv import registry
 
 _OWN_CACHE = pytest.StashKey[str]()
 
@@ -40,6 +43,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if folder is not None:
         os.environ.pop("IRCONV_CACHE_DIR", None)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_plugin_stays() -> Iterator[None]:
+    """What a test's --plugin registered is gone after it: later tests ask the registry for all."""
+    before = list(registry._plugins)
+    yield
+    if registry._plugins != before:
+        registry._plugins[:] = before
+        for known in (registry.ops, registry.passes, registry.backends):
+            known.cache_clear()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
