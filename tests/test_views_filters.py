@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import xml.etree.ElementTree as ET
 import zlib
 from base64 import b64decode
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from irconv.views.activations import graph_up_to
 from irconv.views.colours import diverging
 from irconv.views.filters import filters
 from irconv.views.maps import array_block, png
+from irconv.views.svg import text_width
 
 
 def marked(svg: str, mark: str) -> dict[int, float]:
@@ -100,6 +103,33 @@ def test_a_large_layer_shows_a_stated_part() -> None:
     picture = filters(node.node("c"))
     assert picture.part == "the first 8 of 30 filters, the first 8 of 40 channels"
     assert len(picture.svg) < 100_000
+
+
+def number_widths(elements: Iterable[ET.Element]) -> list[float]:
+    """How wide the written numbers are."""
+    found = []
+    for element in elements:
+        (size,) = re.findall(r"\bs(\d+)\b", element.get("class", "")) or [0]
+        if "number" in element.get("class", "") and element.text and size:
+            found.append(text_width(element.text, int(size)))
+    return found
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=12), st.floats(8, 60))
+def test_numbers_stay_in_their_cells(values: list[float], cell: float) -> None:
+    drawn = array_block(np.array([values]), cell * len(values), "signed", written=True)
+    widths = number_widths(ET.fromstring(e.xml) for e in drawn.elements)
+    assert len(widths) in {0, len(values)}
+    assert all(width <= cell for width in widths)
+
+
+def test_six_filters_have_numbers_that_fit() -> None:
+    picture = filters(ic.zoo.lenet5().node("conv1"))
+    root = ET.fromstring(picture.svg)
+    (cell,) = {float(e.attrib["width"]) for e in root.iter() if "data-w" in e.attrib}
+    widths = number_widths(root.iter())
+    assert len(widths) == 6 * 25
+    assert max(widths) <= cell
 
 
 def digits() -> tuple[Graph, Array]:

@@ -15,6 +15,7 @@ from irconv.graph import Graph
 from irconv.views.seen import seen_values
 from irconv.views.sight import hull
 from irconv.views.translation import Translation, shifted, translation
+from tests.test_views_filters import images
 
 
 def net(layers: list[tuple[str, int, int, int]]) -> Graph:
@@ -82,6 +83,15 @@ def test_a_spot_moves_with_the_input() -> None:
     assert not where[:, :3].any()
     assert where[:, 4:-4].all()
     assert "reaches over the border" in picture.caption
+
+
+def test_both_images_have_one_scale() -> None:
+    graph = net([("conv", 3, 1, 1)])
+    node: Any = graph.outputs[0].producer
+    first, second, *_ = images(translation(node, spot() + 2, (0, 3)).svg)
+    assert np.array_equal(second[:, 3:], first[:, :-3])
+    assert not second[:, :3].any()
+    assert first.min() == round(255 * 2 / 6)
 
 
 def test_a_pool_breaks_odd_shifts() -> None:

@@ -30,10 +30,11 @@ def activation_maps(
 ) -> Picture:
     """The maps of `node` on an image: the input beside the result's channels, all on one scale.
 
-    `image` is [C, *spatial] or [1, C, *spatial], or arrays by input name; `channels` chooses maps
-    (the strongest ones of many if None); `backend` compiles the graph instead of interpreting it.
-    `data["maps"]` holds the whole result [channels, *spatial]. Small maps have a cell for each
-    element (`data-o`, `data-v`), larger ones are images of 255 shades.
+    `image` is [C, *spatial] or [1, C, *spatial] (of one channel also [*spatial]), or arrays by
+    input name; `channels` chooses maps (the strongest ones of many if None); `backend` compiles the
+    graph instead of interpreting it. `data["maps"]` holds the whole result [channels, *spatial].
+    Small maps have a cell for each element (`data-o`, `data-v`), larger ones are images of 255
+    shades.
     """
     graph = graph_of(node)
     given = inputs_of(graph, image)
@@ -67,20 +68,22 @@ def _part(shown: Sequence[int], maps: Array, chosen_here: bool) -> str:
     return f"maps {', '.join(map(str, shown))} of {len(maps)}"
 
 
-def image_block(image: Array, width: float, name: str) -> Block:
+def image_block(
+    image: Array, width: float, name: str, ends: tuple[float, float] | None = None
+) -> Block:
     """An input [C, *spatial] as people see it: grey, or red, green and blue where it has three
-    channels; else its channels one by one.
+    channels; else its channels one by one. Black and white are its own `ends`, or those given.
     """
     heading = f"{printable(name, 24)}, {names.sizes(image.shape)}"
     if len(image) == 3 and image.ndim == 3:
-        low, high = float(image.min()), float(image.max())
+        low, high = ends or (float(image.min()), float(image.max()))
         colours = (np.moveaxis(image, 0, -1) - low) / ((high - low) or 1.0)
         return headed(heading, array_block(colours, width, "grey"))
     if len(image) == 1:
-        return headed(heading, array_block(image[0], width, "grey", mark="i"))
+        return headed(heading, array_block(image[0], width, "grey", ends, "i"))
     step = int(np.prod(image.shape[1:]))
     grids = [
-        headed(f"channel {c}", array_block(m, width * 0.6, "grey", mark="i", first=c * step))
+        headed(f"channel {c}", array_block(m, width * 0.6, "grey", ends, "i", c * step))
         for c, m in enumerate(image[:4])
     ]
     return headed(heading, wrapped(grids, width * 1.3))

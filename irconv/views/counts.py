@@ -1,9 +1,8 @@
-"""A table of weight counts, each with a bar on a logarithmic scale."""
+"""A table of weight counts, each with a bar to scale."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import log10
 
 from irconv.views import names, svg
 from irconv.views.blocks import Block, block
@@ -24,13 +23,13 @@ def counts_table(facts: Mapping[str, int], keys: Sequence[str]) -> Block:
 
 def _rows(facts: Mapping[str, int], keys: Sequence[str]) -> Iterator[Element]:
     yield svg.text(0, 13, "weights", "heading")
-    most = max(log10(facts[k] + 1) for k in keys)
+    most = max(1, *(facts[k] for k in keys))
     for n, key in enumerate(keys):
         y = 34.0 + 46 * n
         title, kind = _TITLES[key]
         yield svg.text(0, y + 6, title)
         yield svg.text(132, y + 6, kind, "small muted")
-        length = max(2.0, _BAR * log10(facts[key] + 1) / most)
+        length = max(1.0, _BAR * facts[key] / most)
         class_ = "accent" if key == "free_weights" else "bar"
-        yield svg.rect(0, y + 13, length, 8, class_, rx=2)
+        yield svg.rect(0, y + 13, length, 8, class_)
         yield svg.text(length + 8, y + 21, names.count(facts[key]), "number")

@@ -33,7 +33,7 @@ def filters(
     weights = layer.weights.astype(np.float64)
     shown, channels = _shown(weights.shape)
     limit = limit_of(weights)
-    cell = _cell(weights.shape[2:], shown * channels)
+    cell = _cell(weights.shape[2:], shown, channels)
     text = cell >= 24 if written is None else written
     kernels = [
         [_kernel(weights, m, c, cell, limit, text) for c in range(channels)] for m in range(shown)
@@ -52,9 +52,11 @@ def _shown(shape: tuple[int, ...]) -> tuple[int, int]:
     return max(1, min(shape[0], most, WEIGHTS // (taps * channels))), channels
 
 
-def _cell(kernel: tuple[int, ...], count: int) -> float:
-    widest = 44.0 if count <= 4 else 32.0 if count <= 8 else 18.0
-    return max(5.0, min(widest, 150.0 / kernel[-1]))
+def _cell(kernel: tuple[int, ...], shown: int, channels: int) -> float:
+    if shown * channels > 8:
+        return max(5.0, min(18.0, 150.0 / kernel[-1]))
+    # a few are large enough for their numbers
+    return max(5.0, min(44.0, min(220.0, 0.9 * WIDTH / channels) / kernel[-1]))
 
 
 def _kernel(weights: Array, m: int, c: int, cell: float, limit: float, written: bool) -> Block:

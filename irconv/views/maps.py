@@ -90,17 +90,29 @@ def _cells(
     first: int,
     written: bool,
 ) -> Iterator[Element]:
-    size = int(min(13, 0.34 * cell)) if written else 0
+    texts, size = _numbers(array, cell) if written else ([], 0)
     for n, (place, value) in enumerate(np.ndenumerate(array)):
         fill = colour(float(value))
         top, left = place[0] * cell, place[1] * cell
         marks: dict[str, object] = {f"data_{mark}": first + n} if mark else {}
         marks["data_v"] = names.exact(value)
         yield svg.rect(left, top, cell, cell, "cell", fill=fill, **marks)
-        if size >= 7:
+        if size:
             class_ = f"number s{size} {ink(fill)} middle"
-            shown = names.short(float(value))
-            yield svg.text(left + cell / 2, top + cell / 2 + 0.35 * size, shown, class_)
+            yield svg.text(left + cell / 2, top + cell / 2 + 0.35 * size, texts[n], class_)
+
+
+def _numbers(array: Array, cell: float) -> tuple[list[str], int]:
+    """The texts of all cells and their size, so that the widest stays in its cell; of two digits
+    where three do not, and size 0 where none can be read.
+    """
+    for digits in (3, 2):
+        texts = [names.short(float(value), digits) for value in array.flat]
+        widest = max(svg.text_width(text, 1) for text in texts)
+        size = int(min(13, 0.34 * cell, (cell - 3) / widest))
+        if size >= 8:
+            return texts, size
+    return texts, size if size >= 7 else 0
 
 
 def _levels(array: Array, scale: Scale, low: float, high: float) -> tuple[Array, Array | None]:
@@ -128,8 +140,9 @@ def _raster(levels: Array, palette: Array | None, width: float) -> Block:
     height = width * levels.shape[0] / levels.shape[1]
     href = "data:image/png;base64," + b64encode(png(levels, palette)).decode("ascii")
     size = {"width": width, "height": height}
+    # an attribute, not a style: a page may forbid styles in its elements
     image = svg.element(
-        "image", href=href, style="image-rendering: pixelated", preserveAspectRatio="none", **size
+        "image", href=href, image_rendering="pixelated", preserveAspectRatio="none", **size
     )
     return block([image, svg.rect(0, 0, width, height, "line")], width, height)
 

@@ -13,10 +13,12 @@ from irconv.views.layer import ConvLayer
 LABEL_LIMIT = 12
 
 
-def short(value: float) -> str:
-    """A number with three significant digits (two where it has an exponent) and a real minus."""
-    shown = f"{value:.3g}"
-    if 1000 <= abs(value) < 1e5:
+def short(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits (two where it has an exponent) and a real minus;
+    whole where it has more in front of the point.
+    """
+    shown = f"{value:.{digits}g}"
+    if 10**digits <= abs(value) < 1e5:
         shown = f"{value:.0f}"
     elif value and (abs(value) < 1e-3 or "e" in shown):
         mantissa, _, exponent = f"{value:.1e}".partition("e")

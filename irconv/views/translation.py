@@ -156,10 +156,12 @@ def _drawing(found: Translation, channel: int, name: str, node: str) -> Block:
     def answers(array: Array) -> Block:
         return array_block(array[channel], WIDTH, "signed", ends)
 
+    both_images = np.stack([found.image, found.shifted])
+    shades = (float(both_images.min()), float(both_images.max()))
     apart = np.abs(found.after - found.moved)[channel]
     images = [
-        image_block(found.image, WIDTH, name),
-        image_block(found.shifted, WIDTH, f"{name}, shifted"),
+        image_block(found.image, WIDTH, name, shades),
+        image_block(found.shifted, WIDTH, f"{name}, shifted", shades),
     ]
     both = [
         headed(node, answers(found.answers)),
