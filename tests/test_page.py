@@ -170,6 +170,11 @@ def test_overview_answers_the_questions_of_a_newcomer(page: Page) -> None:
     page.driver.back()
     page.click("[data-question=shared]")
     page.until(lambda: "pic=matrix" in page.driver.current_url and page.all(".view .svg-host"))
+    last = node_id(page, 0, "two")
+    for question, address in (("zero", "pic=matrix"), ("sight", f"layer={last}&pic=receptive")):
+        page.run("(location.hash = 'v=overview')")
+        page.click(f"[data-question={question}]")
+        page.until(lambda address=address: address in page.driver.current_url)
 
 
 def test_the_pass_table_tells_changes_errors_and_exactness(page: Page) -> None:
@@ -299,6 +304,13 @@ def test_every_view_of_a_layer_opens_and_hovering_links_them(page: Page) -> None
             )
         )
     assert "This picture cannot be read" not in page.text("[data-testid=layer]")
+    drawings = "[...document.querySelectorAll('.svg-host')].map((h) => h.shadowRoot)"
+    shades = page.run(
+        f"{drawings}.flatMap((r) => [...r.querySelectorAll('image')])"
+        ".map((i) => getComputedStyle(i).imageRendering)"
+    )
+    assert set(shades) == {"pixelated"}
+    assert page.complaints() == []
     hot = """(() => {
       const roots = [...document.querySelectorAll('.svg-host')].map((h) => h.shadowRoot);
       const first = roots.map((r) => r.querySelector('[data-w="3"]')).find(Boolean);
@@ -324,6 +336,16 @@ def test_dark_and_light_and_phone(page: Page) -> None:
             page.run("(location.hash = arguments[0])", address)
             page.until(lambda: page.all(".main > *"))
             assert page.run("document.documentElement.scrollWidth") <= 390, address
+        tab = page.find("[data-go=kernels]")
+        assert page.run("arguments[0].getBoundingClientRect().right", tab) <= 390
+        page.run("(location.hash = arguments[0])", f"v=layers&layer={node_id(page, 0, 'one')}")
+        page.until(lambda: page.all(".view .svg-host"))
+        assert page.run("document.querySelector('.view-nav').offsetHeight") < 60
+        shrunk = page.run(
+            "[...document.querySelectorAll('.svg-host')].map((h) => h.shadowRoot.firstChild)"
+            ".map((s) => s.getBoundingClientRect().width / Number(s.getAttribute('width')))"
+        )
+        assert min(shrunk) > 0.8
     finally:
         page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

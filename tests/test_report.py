@@ -160,6 +160,27 @@ def test_every_convolution_has_facts_and_some_have_pictures() -> None:
     assert {"matrix", "network", "receptive_field", "filters", "activation_maps"} <= set(drawn)
 
 
+def test_a_layer_tells_how_far_it_sees() -> None:
+    graph = ic.zoo.lenet5()
+    found = layer_pages(graph, ["conv2"])[str(graph.node("conv2").uid)]["sight"]
+    assert found == {"size": [14, 14], "step": ["2", "2"], "exact": True, "whole": False}
+
+
+def test_a_batch_of_several_images_has_pictures_of_the_first() -> None:
+    page_ = next(iter(layer_pages(ic.zoo.lenet5(batch=3), ["conv1"]).values()))
+    assert "activation_maps" in {v["name"] for v in page_["views"]}
+
+
+def test_a_made_up_picture_is_called_so() -> None:
+    graph = ic.zoo.lenet5()
+    given = {graph.inputs[0].name: np.ones((1, 1, 28, 28), np.float32)}
+    of_images = {"activation_maps", "projection", "translation"}
+    for inputs, told_ in ((None, of_images), (given, set())):
+        (page_,) = (p for p in layer_pages(graph, ["conv2"], inputs).values() if p["views"])
+        assert of_images <= {v["name"] for v in page_["views"]}
+        assert {v["name"] for v in page_["views"] if "made-up" in v["caption"]} == told_
+
+
 def test_a_layer_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="no convolution has this name"):
         layer_pages(network(), ["cnov"])

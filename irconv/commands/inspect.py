@@ -115,7 +115,7 @@ def inspect(
     if export:
         traced = _tried("exported graph", lambda t: t.with_export(), traced)
     told = document(traced, command, llvm=with_llvm, assembly=with_asm)
-    told |= {"layers": layer_pages(graph, layers)}
+    told |= {"layers": layer_pages(graph, layers, inputs if input_files else None)}
     if output is not None:
         save_html(told, output)
         console.note(f"wrote {printable(output)} ({output.stat().st_size / 1e6:.1f} MB)")

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain, zip_longest
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,6 +30,7 @@ from irconv.views.layer import ConvLayer
 from irconv.views.picture import Picture
 from irconv.views.projection import projection
 from irconv.views.receptive_field import receptive_field
+from irconv.views.sight_table import LayerSight, receptive_fields
 from irconv.views.translation import translation
 
 # so many layers are drawn where nobody says which: the first of each kind, then the second, ...
@@ -38,6 +40,7 @@ NORM_BELOW = 1 << 18
 
 # an image is sent through the network up to a layer where that takes at most so many multiply-adds
 IMAGE_MACS = 40_000_000
+IMAGE_ELEMENTS = 1 << 24
 # and up to the first convolution where that takes more, for its maps alone
 FIRST_MACS = 400_000_000
 
@@ -58,18 +61,24 @@ OF_IMAGES: Mapping[str, Callable[[Node, Any], Picture]] = {
     "translation": translation,
 }
 OF_FIRST = {"activation_maps": activation_maps}
+MADE_UP = "The image is a made-up test picture; inspect --input gives another."
 Draw: TypeAlias = Callable[[], Picture]
 
 
-def layer_pages(graph: Graph, names: Sequence[str] | None = None) -> dict[str, Any]:
+def layer_pages(
+    graph: Graph, names: Sequence[str] | None = None, inputs: Mapping[str, Array] | None = None
+) -> dict[str, Any]:
     """The `layers` of a document, by the id of the node: every convolution with its facts.
 
     `names`: the layers that are drawn, every one with "all"; by default ten of different kinds.
-    UsageError where a name is not that of a convolution.
+    `inputs`: arrays by input name, of which an image is sent through the network; else the image is
+    made up, and the captions say so. UsageError where a name is not that of a convolution.
     """
     nodes = [n for n in graph if has_matrix(n)]
     drawn = set(_chosen(nodes, names))
-    image = _image(graph)
+    given = _given(graph, inputs or {})
+    image = _image(graph) if given is None else given
+    sights = _sights(graph)
     near, first = _within(graph, IMAGE_MACS), _within(graph, FIRST_MACS) & set(nodes[:1])
     pages = {}
     for node in nodes:
@@ -77,17 +86,58 @@ def layer_pages(graph: Graph, names: Sequence[str] | None = None) -> dict[str, A
         tries = (
             {} if image is None else {name: partial(f, node, image) for name, f in chosen.items()}
         )
-        pages[str(node.uid)] = _page(node, tries if node in drawn else None)
+        page = _page(node, tries if node in drawn else None)
+        if node.name in sights:
+            page["sight"] = _sight(sights[node.name])
+        if given is None:
+            _say_made_up(page["views"])
+        pages[str(node.uid)] = page
     return pages
 
 
+def _sights(graph: Graph) -> dict[str, LayerSight]:
+    """How far each node sees, by its name; empty where there is no image of known sizes."""
+    try:
+        return {row.node: row for row in receptive_fields(graph).rows}
+    except (UsageError, BudgetError):
+        return {}
+
+
+def _sight(row: LayerSight) -> dict[str, Any]:
+    """What the page says of how far a layer sees in the input."""
+    return {
+        "size": list(row.size),
+        "step": [str(jump) for jump in row.jump],
+        "exact": row.exact,
+        "whole": row.whole,
+    }
+
+
+def _say_made_up(views: Iterable[dict[str, str]]) -> None:
+    for view in views:
+        if view["name"] in OF_IMAGES:
+            view["caption"] += f" {MADE_UP}"
+
+
+def _given(graph: Graph, inputs: Mapping[str, Array]) -> Array | None:
+    """What was given for the only input of a graph; of an open batch the first image."""
+    array = inputs.get(graph.inputs[0].name) if len(graph.inputs) == 1 else None
+    if array is None or array.ndim not in {3, 4} or array.dtype.kind != "f":
+        return None
+    shown = array if isinstance(graph.inputs[0].shape[0], int) else array[:1]
+    return shown if shown.size and np.isfinite(shown).all() else None
+
+
 def _image(graph: Graph) -> Array | None:
-    """A test image for the only input of a graph: a disc, a ring, stripes, an edge; in 0..1."""
+    """A test image for the only input of a graph, once for each of its batch: a disc, a ring,
+    stripes, an edge; in 0..1.
+    """
     kind = graph.inputs[0].type if len(graph.inputs) == 1 else None
     if not isinstance(kind, TensorType) or not is_float(kind.dtype) or kind.rank != 4:
         return None
+    batch = kind.shape[0] if isinstance(kind.shape[0], int) else 1
     known = [d for d in kind.shape[1:] if isinstance(d, int)]
-    if len(known) != 3:
+    if len(known) != 3 or not 0 < batch * prod(known) <= IMAGE_ELEMENTS:
         return None
     channels, height, width = known
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
@@ -97,7 +147,8 @@ def _image(graph: Graph) -> Array | None:
     stripes = (y > 0.55) & (x < -0.1) & (np.sin(9 * np.pi * x) > 0)
     picture = np.where(stripes, 0.8, picture)
     tints = 1 - 0.25 * np.arange(channels) / max(1, channels - 1)
-    return np.ascontiguousarray(picture * tints[:, None, None], np.float32)
+    one = np.asarray(picture * tints[:, None, None], np.float32)
+    return np.repeat(one[None], batch, axis=0)
 
 
 def _within(graph: Graph, limit: int) -> set[Node]:
@@ -201,7 +252,13 @@ def _told(report: MatrixReport) -> dict[str, Any]:
         "places": list(report.places),
         "diagonals": report.diagonals.count if report.diagonals is not None else None,
         "crossbars": [
-            {"rows": c.rows, "columns": c.columns, "tiles": c.tiles, "use": c.use}
+            {
+                "rows": c.rows,
+                "columns": c.columns,
+                "tiles": c.tiles,
+                "all_tiles": c.all_tiles,
+                "use": c.use,
+            }
             for c in report.crossbars
         ],
         "spectral_norm": report.spectral_norm.value if report.spectral_norm is not None else None,

@@ -3,8 +3,8 @@ const hotSheet = () => {
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(`
 :host { display: block; }
-    svg { max-width: 100%; height: auto; }
-    @media (max-width: 860px) { svg { max-width: max(100%, 36rem); } }
+    svg { max-width: max(100%, .6 * var(--own, 0px)); height: auto; }
+    @media (max-width: 860px) { svg { max-width: max(100%, .85 * var(--own, 0px)); } }
     svg.linked [data-w]:not(.hot), svg.linked [data-b]:not(.hot) { opacity: .3; }
     rect.hot, circle.hot { paint-order: stroke; }`);
   return sheet;
@@ -22,17 +22,20 @@ function layersPage(now) {
 
 function layerTable(ids) {
   const one = stage(0);
+  const sees = ids.some((id) => DOC.layers[id].sight);
   const drawnFirst = [...ids].sort((a, b) => (DOC.layers[b].names.length > 0) - (DOC.layers[a].names.length > 0));
   const body = h("tbody", null, drawnFirst.map((id) => {
     const layer = DOC.layers[id], node = one.byId.get(Number(id)), f = layer.facts || {};
-    return h("tr", { class: `go${layer.names.length ? "" : " same"}`, "data-layer": id, onclick: () => go({ layer: id }) }, h("td", null, h("button", null, name(layer.title)), layer.names.length ? "" : h("span", { class: "small" }, "  numbers only")), h("td", { class: "mono" }, node ? `${node.op} ${kernelShape(node)}` : ""), h("td", { class: "mono" }, node ? node.type : ""), h("td", { class: "num" }, f.free_weights !== undefined ? short(f.free_weights) : ""), h("td", { class: "num" }, f.density !== undefined ? percent(1 - f.density, 1) : ""), h("td", { class: "num" }, node ? short(node.macs) : ""));
+    return h("tr", { class: `go${layer.names.length ? "" : " same"}`, "data-layer": id, onclick: () => go({ layer: id }) }, h("td", null, h("button", null, name(layer.title)), layer.names.length ? "" : h("span", { class: "small" }, "  numbers only")), h("td", { class: "mono" }, node ? `${node.op} ${kernelShape(node)}` : ""), h("td", { class: "mono" }, node ? node.type : ""), h("td", { class: "num" }, f.free_weights !== undefined ? short(f.free_weights) : ""), h("td", { class: "num" }, f.density !== undefined ? percent(1 - f.density, 1) : ""), sees && h("td", { class: "num" }, layer.sight ? sightText(layer.sight) : ""), sees && h("td", { class: "num" }, layer.sight ? layer.sight.step.join("\u00d7") : ""), h("td", { class: "num" }, node ? short(node.macs) : ""));
   }));
-  return h("div", { class: "scroll" }, h("div", { class: "sheet", "data-testid": "layers" }, h("div", null, h("h1", null, "Layers"), h("p", { class: "lead" }, "Each convolution as what it is: one matrix, its weights shared, most of its entries fixed zeros. Drawn from its own sizes and weights.")), h("section", { class: "card table-wrap" }, h("table", null, h("thead", null, h("tr", null, ["layer", "op", "result"].map((t) => h("th", null, t)), h("th", { class: "num" }, "free weights"), h("th", { class: "num" }, "fixed zeros"), h("th", { class: "num" }, "multiply-adds"))), body))));
+  return h("div", { class: "scroll" }, h("div", { class: "sheet", "data-testid": "layers" }, h("div", null, h("h1", null, "Layers"), h("p", { class: "lead" }, "Each convolution as what it is: one matrix, its weights shared, many of its entries fixed zeros. Drawn from its own sizes and weights.", sees && " Sees: how many pixels of the input one neuron is computed from, away from the border; step: how far on the next neuron's lie.", RANDOM_WEIGHTS && " The weights are random: nobody trained this network.")), h("section", { class: "card table-wrap" }, h("table", null, h("thead", null, h("tr", null, ["layer", "op", "result"].map((t) => h("th", null, t)), h("th", { class: "num" }, "free weights"), h("th", { class: "num" }, "fixed zeros"), sees && h("th", { class: "num" }, "sees"), sees && h("th", { class: "num" }, "step"), h("th", { class: "num" }, "multiply-adds"))), body))));
 }
 
+// `5\u00d75`; what one neuron is computed from in the input
+const sightText = (sight) => `${sight.exact ? "" : "\u2264 "}${sight.size.join("\u00d7")}${sight.whole ? " (all)" : ""}`;
 const kernelShape = (node) => (/kernel_shape = \[([\d, ]+)\]/.exec(node.attributes)?.[1] || "").replaceAll(", ", "\u00d7");
 const viewLabel = (text) => text[0].toUpperCase() + text.slice(1).replaceAll("_", " ");
-const QUESTION_OF = { matrix: "What is shared?", dense_network: "What is zero?", receptive_field: "How far does it see?", filters: "What does it find?" };
+const QUESTION_OF = { matrix: "What is shared? What is zero?", dense_network: "What is zero?", receptive_field: "How far does it see?", filters: "What does it find?" };
 
 function layerPage(id, now) {
   const layer = DOC.layers[id], ids = Object.keys(DOC.layers), at = ids.indexOf(id);
@@ -42,19 +45,21 @@ function layerPage(id, now) {
   sheet.append(h("div", null, h("div", { class: "filter" }, h("button", { class: "tool", onclick: () => go({ layer: null, pic: null }) }, "All layers"), choose,
     at > 0 && h("button", { class: "tool", "aria-label": "previous layer", onclick: () => go({ layer: ids[at - 1] }) }, "\u2190"), at + 1 < ids.length && h("button", { class: "tool", "aria-label": "next layer", onclick: () => go({ layer: ids[at + 1] }) }, "\u2192"),
     node && h("button", { class: "tool", onclick: () => pick(0, node.id) }, "In the graph")),
-    h("h1", { style: { "margin-top": ".8rem" } }, name(layer.title)), node && h("p", { class: "muted mono small" }, `${node.op} ${node.attributes} : ${node.type}`)));
-  if (layer.facts) sheet.append(factsCard(layer.facts));
+    h("h1", { style: { "margin-top": ".8rem" } }, name(layer.title)), node && h("p", { class: "muted mono small" }, `${node.op} ${node.attributes} : ${node.type}`), RANDOM_WEIGHTS && h("p", { class: "muted small" }, "Its weights are random: nobody trained this network.")));
+  if (layer.facts) sheet.append(factsCard(layer.facts, layer.sight));
   const nav = h("div", { class: "view-nav" });
   const grid = h("div", { class: "views-grid" }, h("p", { class: "muted" }, "..."));
   nav.append(h("span", { class: "muted small" }, "..."));
-  sheet.append(nav, grid);
+  const note = h("p", { class: "hover-note", role: "status", hidden: true });
+  // the bar stays in sight above the pictures, and what is pointed at below them
+  sheet.append(h("div", { class: "views-part" }, nav, grid, note));
   const scroll = h("div", { class: "scroll" }, sheet);
   piece(`layer-${layer.chunk}`).then((views) => {
     if (!views.length) { clear(grid, h("p", { class: "muted" }, "This layer is not drawn here: a report draws some layers of each kind. ", h("code", null, `--layers ${layer.title}`), " draws it.")); return; }
     const boxes = views.map(viewBox);
     clear(grid, boxes);
-    const note = h("p", { class: "hover-note", role: "status" }, "Point at a weight, an output or an input: all its places light up.");
-    clear(nav, h("div", { class: "view-chips", role: "navigation", "aria-label": "views" }, views.map((v, i) => h("button", { "data-view": v.name, onclick: () => { go({ pic: v.name }, true); boxes[i].scrollIntoView({ block: "start" }); } }, viewLabel(v.name)))), note);
+    clear(note, "Point at a weight, an output or an input: all its places light up.").hidden = false;
+    clear(nav, h("div", { class: "view-chips", role: "navigation", "aria-label": "views" }, views.map((v, i) => h("button", { "data-view": v.name, onclick: () => { go({ pic: v.name }, true); boxes[i].scrollIntoView({ block: "start" }); } }, viewLabel(v.name)))));
     boxes.forEach((b) => { b.style.scrollMarginTop = `${nav.offsetHeight + 8}px`; });
     drawWhenSeen(boxes, views, scroll);
     linkHover(grid, note);
@@ -64,7 +69,7 @@ function layerPage(id, now) {
   return scroll;
 }
 
-function factsCard(f, title_) {
+function factsCard(f, sight) {
   const box_ = h("section", { class: "facts" });
   const put = (value, what, text, note) => { if (value !== null && value !== undefined) box_.append(fact(what, text, note)); };
   const places = f.places && (f.places[0] === f.places[1] ? count(f.places[0]) : `${count(f.places[0])}\u2013${count(f.places[1])}`);
@@ -72,9 +77,10 @@ function factsCard(f, title_) {
   put(f.free_weights, "Free weights", count(f.free_weights), `a dense layer has ${short(f.rows * f.columns)}`);
   put(places, "Shared", `${places} places`, "at which each weight stands");
   put(f.fixed_zeros, "Fixed zeros", percent(f.fixed_zeros, f.rows * f.columns), `${short(f.fixed_zeros)} of ${short(f.rows * f.columns)} entries`);
+  put(sight, "One neuron sees", sight && sightText(sight), sight && `pixels of the input, the next one ${sight.step.join("\u00d7")} further on`);
   put(f.diagonals, "Non-zero diagonals", count(f.diagonals), "what it costs under homomorphic encryption");
   const bar = (f.crossbars || [])[0];
-  put(bar, "Crossbar tiles", bar && count(bar.tiles), bar && `of ${bar.rows} \u00d7 ${bar.columns}, ${percent(bar.use, 1)} used`);
+  put(bar, "Crossbar tiles", bar && `${count(bar.tiles)} of ${count(bar.all_tiles)}`, bar && `of ${bar.rows} \u00d7 ${bar.columns}, the others are all zeros; ${percent(bar.use, 1)} of their cells used`);
   put(f.spectral_norm, "Spectral norm", f.spectral_norm && String(Number(f.spectral_norm.toPrecision(4))), "the most it stretches an image");
   put(f.rank, "Rank", f.rank && count(f.rank), f.condition ? `condition ${Number(Number(f.condition).toPrecision(3))}` : "");
   put(f.adjoint, "Adjoint test", error(f.adjoint), "<Wx, y> against <x, W\u2032y>");
@@ -97,8 +103,7 @@ function drawView(box_, view) {
   const host = h("div", { class: "svg-host" });
   const styles = [view.style || VIEW_STYLE()];
   // a style element would be refused by the page's policy: its text becomes a sheet of the picture
-  const bare_ = view.svg.replace(/<style[^>]*>([\s\S]*?)<\/style>/g, (_, text) => { styles.push(text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&")); return ""; })
-    .replace(/<[a-z][^<>]*>/gi, (tag) => tag.replace(/ style=/g, " data-style="));
+  const bare_ = view.svg.replace(/<style[^>]*>([\s\S]*?)<\/style>/g, (_, text) => { styles.push(text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&")); return ""; });
   const parsed = new DOMParser().parseFromString(bare_, "image/svg+xml");
   if (parsed.querySelector("parsererror")) { box_.querySelector(".drawing").textContent = "This picture cannot be read."; return; }
   const sheets = styles.map((text) => { const sheet = new CSSStyleSheet(); sheet.replaceSync(text); return sheet; });
@@ -107,6 +112,9 @@ function drawView(box_, view) {
   linkStyle ||= hotSheet();
   root.adoptedStyleSheets = [...sheets, linkStyle];
   root.append(picture);
+  // a picture that is much wider than the page is scrolled, not made so small that nobody reads it
+  const own = parseFloat(picture.getAttribute("width"));
+  if (own > 0) picture.style.setProperty("--own", `${own}px`);
   themed(sheets);
   pictures.add(sheets);
   box_.querySelector(".drawing").style.removeProperty("min-height");
@@ -119,7 +127,6 @@ function tamed(root) {
     for (const { name: key, value } of [...element.attributes]) {
       const link = /href$/i.test(key) && !/^(#|data:image\/(png|jpeg);)/i.test(value.trim());
       if (/^on/i.test(key) || link) element.removeAttribute(key);
-      if (key === "data-style") { element.removeAttribute(key); element.style.cssText = value; }
     }
   }
   return root;

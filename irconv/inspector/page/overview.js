@@ -9,7 +9,7 @@ function overview() {
     fact("Multiply-adds", change(first.totals.macs, last.totals.macs, short), "for one input"),
     fact("Bytes moved", change(first.totals.bytes, last.totals.bytes, bytes), "read and written by the nodes"),
     fact("Peak memory", change(first.totals.peak_bytes, last.totals.peak_bytes, bytes), "of values between nodes"),
-    fact("Weights", change(first.totals.free_parameters, last.totals.free_parameters, short), `${bytes(last.totals.parameter_bytes)} as stored`),
+    fact("Weights", change(first.totals.free_parameters, last.totals.free_parameters, short), `${bytes(last.totals.parameter_bytes)} as stored${RANDOM_WEIGHTS ? "; random, not trained" : ""}`),
     worstError()));
   if (DOC.checks) sheet.append(checks());
   sheet.append(h("section", null, h("h2", { style: { margin: "0 0 .7rem" } }, "What do you want to know?"), questions()));
@@ -50,15 +50,16 @@ function questions() {
   const big = biggestChange(), remarks = allRemarks();
   const put = (icon, question, answer, target) => box.append(h("button", { class: "question", "data-question": icon, onclick: () => go(target) }, ICONS[icon](), h("b", null, question), h("span", null, answer)));
   if (big) put("change", "What did this pass change?", `The most: ${passName(big.title)}, ${plural(big.matches, "rewrite")}. Each with its rule and the lines before and after.`, { v: "change", s: big.index, vs: null, as: "what" });
-  put("why", "Why did that one not fire?", remarks.length ? `${plural(remarks.length, "remark")} name the node, the rule that declined, and the condition that failed.` : "No rule declined a node in these passes.", { v: "remarks" });
+  put("why", "Why did that one not fire?", remarks.length ? `${plural(remarks.length, "remark")} ${remarks.length === 1 ? "names" : "name"} the node, the rule that declined, and the condition that failed.` : "No rule declined a node in these passes.", { v: "remarks" });
   const ids = Object.keys(DOC.layers);
   if (ids.length) {
     const best = ids.filter((i) => DOC.layers[i].names.length);
     const pictured = best.find((i) => !/\[1(, 1)*\]/.test(/kernel_shape = \[[^\]]*\]/.exec(stage(0).byId.get(Number(i))?.attributes || "")?.[0] || "")) || best[0] || ids[0], told = DOC.layers[pictured];
     const at = (view, other) => ({ v: "layers", layer: pictured, pic: viewNamed(view, told) || viewNamed(other, told) || null });
+    const deep = best.filter((i) => viewNamed("receptive_field", DOC.layers[i])).pop() ?? pictured, deepest = DOC.layers[deep];
     put("shared", "What is shared?", layerAnswer(told, "shared"), at("matrix", "network"));
-    put("zero", "What is zero?", layerAnswer(told, "zero"), at("dense_network", "matrix"));
-    put("sight", "How far does this neuron see?", "The receptive field of each layer in the input, exactly.", at("receptive_field", "volume"));
+    put("zero", "What is zero?", layerAnswer(told, "zero"), at("matrix", "dense_network"));
+    put("sight", "How far does this neuron see?", deepest.sight ? `${deepest.title}: ${sightText(deepest.sight)} pixels of the input. The list of layers tells it for each.` : "The receptive field of each layer in the input, exactly.", { v: "layers", layer: deep, pic: viewNamed("receptive_field", deepest) });
     put("finds", "What does this filter find?", "The weights as pictures, and what each map answers to.", at("filters", "activation_maps"));
   }
   return box;
@@ -70,8 +71,8 @@ function viewNamed(wanted, layer) {
 function layerAnswer(layer, about) {
   const f = layer.facts || {};
   if (about === "shared" && f.free_weights) return `${layer.title}: ${short(f.free_weights)} free weights fill ${short(f.entries)} places of its matrix. One colour is one weight.`;
-  if (about === "zero" && f.fixed_zeros !== undefined) return `${layer.title}: ${percent(f.fixed_zeros, f.rows * f.columns)} of its matrix are fixed zeros. See it beside a fully connected layer.`;
-  return about === "shared" ? "One colour is one weight: see all its places in the layer's matrix." : "The fixed zeros of the layer's matrix, beside a fully connected layer.";
+  if (about === "zero" && f.fixed_zeros !== undefined) return `${layer.title}: ${percent(f.fixed_zeros, f.rows * f.columns)} of its matrix are fixed zeros, grey in its picture.`;
+  return about === "shared" ? "One colour is one weight: see all its places in the layer's matrix." : "The fixed zeros of the layer's matrix.";
 }
 
 function passTable() {

@@ -4,6 +4,25 @@ function allRemarks() {
   remarkList ||= DOC.stages.flatMap((x) => x.remarks.map((r) => ({ ...r, stage: x.index })));
   return remarkList;
 }
+// a node is known to its reader by its name in the first stage: `average_pool1 (FusedConv of conv1)`
+function originals(r) {
+  if (!r.from) {
+    let ids = new Set(r.id === null || r.id === undefined ? [] : [r.id]);
+    const top = placeOf(r);
+    for (let i = top; i > 0; i -= 1) ids = stepped(ids, i, i - 1);
+    r.from = [...ids].map((id) => stage(0).byId.get(id)).filter((n) => n && n.name !== r.node).map((n) => n.name);
+  }
+  return r.from;
+}
+// a remark may be about a node that the pass itself replaced: then it is shown where it was
+const placeOf = (r) => (stage(r.stage).things.has(r.id) ? r.stage : r.stage - 1);
+function remarkChip(r) {
+  const made = chip(placeOf(r), r.id), node = made && stage(placeOf(r)).things.get(r.id);
+  if (!made) return h("span", { class: "chip" }, name(r.node));
+  const of = originals(r);
+  made.append(h("span", { class: "muted" }, ` (${node.op || "param"}${of.length ? ` of ${cut(of.slice(0, 3).join(", "), 60)}${of.length > 3 ? ", ..." : ""}` : ""})`));
+  return made;
+}
 function grouped(remarks) {
   const groups = new Map();
   for (const r of remarks) {
@@ -22,13 +41,13 @@ function remarkGroups(remarks, limit) {
 }
 function remarkGroup(g) {
   const ids = g.nodes.filter((r) => r.id !== null && r.id !== undefined);
-  // a remark may be about a node that the pass itself replaced: then it is shown where it was
-  const place = (r) => (stage(r.stage).things.has(r.id) ? r.stage : r.stage - 1);
   const list = h("span", { class: "chips" });
-  const draw = (to) => clear(list, ids.slice(0, to).map((r) => chip(place(r), r.id) || h("span", { class: "chip" }, name(r.node))), ids.length > to && h("button", { class: "chip", onclick: () => draw(ids.length) }, `${ids.length - to} more`));
+  const draw = (to) => clear(list, ids.slice(0, to).map(remarkChip), ids.length > to && h("button", { class: "chip", onclick: () => draw(ids.length) }, `${ids.length - to} more`));
   draw(12);
   return h("div", { class: "why", "data-remark": g.rule }, h("div", null, h("b", null, g.rule.replaceAll("_", " ")), " did not fire on ", g.nodes.length === 1 ? "this node" : plural(g.nodes.length, "node"), ": ", h("b", null, h("bdi", null, g.condition)), h("span", { class: "muted small" }, ` \u2014 pass ${g.stage}, ${passName(title(g.stage))}`)), h("div", { style: { "margin-top": ".35rem" } }, ids.length ? list : g.nodes.slice(0, 12).map((r) => h("span", { class: "chip" }, name(r.node)))));
 }
+
+const wordsOf = (r) => (r.words ??= `${r.node} ${originals(r).join(" ")} ${r.rule} ${r.rule.replaceAll("_", " ")} ${r.condition} ${title(r.stage)}`.toLowerCase());
 
 function remarksPage(now) {
   const sheet = h("div", { class: "sheet", "data-testid": "remarks" });
@@ -39,7 +58,7 @@ function remarksPage(now) {
   const rule = h("select", { class: "select", "aria-label": "rule" }, h("option", { value: "" }, "every rule"), rules.map((r) => h("option", { value: r, selected: r === now.rule }, r.replaceAll("_", " "))));
   const draw = () => {
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = allRemarks().filter((r) => (!rule.value || r.rule === rule.value) && words.every((w) => `${r.node} ${r.rule} ${r.rule.replaceAll("_", " ")} ${r.condition} ${title(r.stage)}`.toLowerCase().includes(w)));
+    const found = allRemarks().filter((r) => (!rule.value || r.rule === rule.value) && words.every((w) => wordsOf(r).includes(w)));
     told.textContent = `${plural(found.length, "remark")} of ${count(allRemarks().length)}`;
     clear(results, found.length ? remarkGroups(found, 60) : h("p", { class: "empty" }, allRemarks().length ? "No remark says that. A rule that fired, or that never looks at such a node, leaves none." : "No rule declined a node in these passes."));
   };

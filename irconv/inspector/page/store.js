@@ -2,6 +2,8 @@
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const DOC = read("document");
 const LAST = DOC.stages.length - 1;
+// one network of the zoo is trained; of a file nothing is known
+const RANDOM_WEIGHTS = /^irconv \w+ zoo:(?!digits\b)| --random-weights \d+( |$)/.test(DOC.command);
 const unpacked = [];
 
 function stage(index) {
