@@ -288,6 +288,19 @@ def test_remarks_are_filtered(page: Page) -> None:
     page.until(lambda: "No remark says that" in page.text("[data-testid=remarks]"))
 
 
+def test_a_remark_tells_the_original_names_and_is_found_by_them(
+    driver: Any, tmp_path: Path
+) -> None:
+    b = ic.Builder("five")
+    y = b.relu(b.conv(b.input("x", (1, 1, 8, 8)), 2, kernel=5, name="first"), name="last")
+    b.output(y)
+    page = Page(driver)
+    page.open(save_html(document(trace(b.build(), "fuse,winograd")), tmp_path / "r.html"))
+    page.run("(location.hash = 'v=remarks&q=first')")
+    chip = page.until(lambda: [c.text for c in page.all(".why .chip")])
+    assert chip == ["last (FusedConv of first)"]
+
+
 def test_every_view_of_a_layer_opens_and_hovering_links_them(page: Page) -> None:
     conv = node_id(page, 0, "one")
     page.run(f"(location.hash = 'v=layers&layer={conv}')")

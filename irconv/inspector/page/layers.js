@@ -80,7 +80,7 @@ function factsCard(f, sight) {
   put(sight, "One neuron sees", sight && sightText(sight), sight && `pixels of the input, the next one ${sight.step.join("\u00d7")} further on`);
   put(f.diagonals, "Non-zero diagonals", count(f.diagonals), "what it costs under homomorphic encryption");
   const bar = (f.crossbars || [])[0];
-  put(bar, "Crossbar tiles", bar && `${count(bar.tiles)} of ${count(bar.all_tiles)}`, bar && `of ${bar.rows} \u00d7 ${bar.columns}, the others are all zeros; ${percent(bar.use, 1)} of their cells used`);
+  put(bar, "Crossbar tiles", bar && `${count(bar.tiles)} of ${count(bar.all_tiles)}`, bar && `of ${bar.rows} \u00d7 ${bar.columns}${bar.tiles < bar.all_tiles ? ", the others are all zeros" : ""}; ${percent(bar.use, 1)} of their cells used`);
   put(f.spectral_norm, "Spectral norm", f.spectral_norm && String(Number(f.spectral_norm.toPrecision(4))), "the most it stretches an image");
   put(f.rank, "Rank", f.rank && count(f.rank), f.condition ? `condition ${Number(Number(f.condition).toPrecision(3))}` : "");
   put(f.adjoint, "Adjoint test", error(f.adjoint), "<Wx, y> against <x, W\u2032y>");

@@ -59,7 +59,7 @@ function questions() {
     const deep = best.filter((i) => viewNamed("receptive_field", DOC.layers[i])).pop() ?? pictured, deepest = DOC.layers[deep];
     put("shared", "What is shared?", layerAnswer(told, "shared"), at("matrix", "network"));
     put("zero", "What is zero?", layerAnswer(told, "zero"), at("matrix", "dense_network"));
-    put("sight", "How far does this neuron see?", deepest.sight ? `${deepest.title}: ${sightText(deepest.sight)} pixels of the input. The list of layers tells it for each.` : "The receptive field of each layer in the input, exactly.", { v: "layers", layer: deep, pic: viewNamed("receptive_field", deepest) });
+    put("sight", "How far does this neuron see?", deepest.sight ? `${deepest.title}: ${deepest.sight.whole ? "the whole input" : `${sightText(deepest.sight)} pixels of the input`}. The list of layers tells it for each.` : "The receptive field of each layer in the input, exactly.", { v: "layers", layer: deep, pic: viewNamed("receptive_field", deepest) });
     put("finds", "What does this filter find?", "The weights as pictures, and what each map answers to.", at("filters", "activation_maps"));
   }
   return box;
