@@ -94,7 +94,7 @@ class Windowed(Op):
             if isinstance(out, int) and out < 1 and size != 0:
                 raise GraphError(
                     f"{self.name}: the kernel is larger than the padded image",
-                    expected=f"at least one window in {[str(s) for s in spatial]}",
+                    expected=f"at least one window in [{', '.join(map(str, spatial))}]",
                     got=f"kernel_shape {list(self.kernel_shape)}, pads {list(self.pads)}, "
                     f"dilations {list(self.dilations)}",
                 )

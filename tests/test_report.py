@@ -26,6 +26,7 @@ from irconv.inspector.html import SCRIPTS, page_file, report
 from irconv.inspector.layer_pages import layer_pages
 from irconv.inspector.neighbourhood import DRAWN, GUARD, shown_ids
 from irconv.inspector.trace import trace
+from irconv.ir_files import save_ir
 from tests.test_cli import irconv, told
 
 DIGITS = str(model_path())
@@ -194,8 +195,8 @@ def test_inspect_writes_a_report(tmp_path: Path) -> None:
     options = ("--no-program", "--no-export", "-p", "fold_batchnorm,fuse")
     irconv("inspect", DIGITS, "-o", file, "--numerics", "--seed", 3, *options)
     found = data(file.read_text(encoding="utf-8"))
-    again = f"irconv inspect {shlex.quote(DIGITS)} -p fold_batchnorm,fuse --numerics --seed 3"
-    assert found["command"] == f"{again} -o report.html"
+    again = f"irconv inspect {shlex.quote(DIGITS)} -p fold_batchnorm,fuse --numerics "
+    assert found["command"] == f"{again}--no-program --no-export --seed 3 -o report.html"
     assert found["stages"][-1]["numerics"]["exact"] == "exact"
     assert [s["title"] for s in found["stages"]] == ["source", "fold_batchnorm", "fuse"]
     assert any(layer["names"] for layer in found["layers"].values())
@@ -219,9 +220,23 @@ def test_an_open_batch_is_taken_as_one_unless_it_is_named() -> None:
     assert given["type"] == "f32[N, 1, 28, 28]"
 
 
+def test_open_sizes_of_the_image_stay_open(tmp_path: Path) -> None:
+    b = ic.Builder("any", seed=0)
+    x = b.input("x", ("N", 1, "H", "W"))
+    b.output(b.relu(b.conv(x, 2, kernel=3)))
+    file = tmp_path / "any.ir"
+    save_ir(b.build(), file)
+    done = irconv("inspect", file, "--json", "-p", "fuse", "--no-program", "--no-export")
+    assert "N taken as 1" in done.stderr
+    data = json.loads(done.stdout)
+    assert data["stages"][0]["inputs"][0]["type"] == "f32[1, 1, H, W]"
+    assert data["command"].endswith("-p fuse --no-program --no-export -o report.html")
+
+
 def test_wrong_requests_of_inspect() -> None:
     assert "nowhere to write to" in told("inspect", DIGITS)
     assert "ends in .html" in told("inspect", DIGITS, "-o", "report.txt")
+    assert "no such folder" in told("inspect", DIGITS, "-o", "nowhere/report.html")
     assert "unknown pass" in told("inspect", DIGITS, "-o", "r.html", "-p", "nonsense")
 
 

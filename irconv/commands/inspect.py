@@ -88,7 +88,7 @@ def inspect(
         pipeline = default_pipeline(find_backend(backend), Options(precision))
     passes = parse_pipeline(pipeline)
     graph = read_model(model, batch, random_weights)
-    graph = _of_known_sizes(graph, batch, input_files)
+    graph = _of_known_batch(graph, batch, input_files)
     if serve:
         words = Words(model, batch, random_weights, seed, backend)
         limits = Limits(time_limit, memory_limit << 20)
@@ -99,6 +99,10 @@ def inspect(
         "--backend": backend if backend != "numba_cpu" else None,
         "--precision": precision if precision != "fast" else None,
         "--numerics": numerics or None,
+        "--no-program": not program or None,
+        "--no-export": not export or None,
+        "--with-llvm": with_llvm or None,
+        "--with-asm": with_asm or None,
         "--seed": seed or None,
         "--input": input_files,
         "--layers": layers,
@@ -132,16 +136,19 @@ def _check_targets(output: Path | None, json: bool, serve: bool) -> None:
         raise UsageError(
             "wrong --output", expected="a path that ends in .html", got=printable(output)
         )
+    if output is not None and not output.parent.is_dir():
+        raise UsageError("no such folder", got=printable(output.parent))
 
 
-def _of_known_sizes(graph: Graph, batch: str | None, input_files: list[str] | None) -> Graph:
-    """The graph with 1 for each size that nothing tells: layouts are chosen for known sizes."""
-    symbols = graph.symbols()
-    if not symbols or batch is not None or input_files:
+def _of_known_batch(graph: Graph, batch: str | None, input_files: list[str] | None) -> Graph:
+    """The graph with 1 for a batch that nothing tells: layouts are chosen for known sizes only."""
+    firsts = {str(v.shape[0]) for v in graph.inputs if v.shape}
+    names = [name for name in graph.symbols() if name in firsts]
+    if not names or batch is not None or input_files:
         return graph
-    names = ", ".join(printable(name) for name in symbols)
-    console.note(f"{names} taken as 1 (--batch {printable(symbols[0])} leaves it open)")
-    return specialize(graph, dict.fromkeys(symbols, 1))
+    shown = ", ".join(map(printable, names))
+    console.note(f"{shown} taken as 1 (--batch {printable(names[0])} leaves it open)")
+    return specialize(graph, dict.fromkeys(names, 1))
 
 
 def _tried(what: str, step: Callable[[Trace], Trace], traced: Trace) -> Trace:

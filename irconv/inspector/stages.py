@@ -163,6 +163,6 @@ def scope_of(name: str) -> str:
 
 
 def at_one(size: Dim) -> int:
-    """A size, its symbols taken as 1."""
+    """A size, its symbols taken as 1; 0 where it cannot be so."""
     found = substitute(size, dict.fromkeys(symbols_of(size), 1))
-    return found if isinstance(found, int) else 0
+    return max(found, 0) if isinstance(found, int) else 0

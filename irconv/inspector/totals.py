@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from math import prod
 
+from irconv.errors import GraphError
 from irconv.graph import Graph
 from irconv.inspector.stages import at_one
 from irconv.memory_plan import lifetimes, plan_memory
@@ -51,7 +52,13 @@ class Totals:
 
 
 def peak_bytes(graph: Graph) -> int:
-    """Bytes of an arena for all intermediate values, inputs and outputs not counted."""
+    """Bytes of an arena for all intermediate values, inputs and outputs not counted.
+
+    0 where the image's sizes are open, and its layers do not fit one of a single pixel.
+    """
     symbols = graph.symbols()
-    sized = specialize(graph, dict.fromkeys(symbols, 1)) if symbols else graph
+    try:
+        sized = specialize(graph, dict.fromkeys(symbols, 1)) if symbols else graph
+    except GraphError:
+        return 0
     return plan_memory(lifetimes(sized)).size
