@@ -6,12 +6,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_sample_image
 
 import irconv as ic
 from irconv.graph import Node
 from irconv.types import Array
 from irconv.views import Picture
+
+try:
+    import PIL  # noqa: F401 - scikit-learn reads its photograph with it
+    from sklearn.datasets import load_sample_image
+except ModuleNotFoundError as error:
+    package = str(error.name).partition(".")[0]
+    sys.exit(f"{package} is missing; in a checkout: pip install '.[examples]'")
 
 SHRINK = 4  # pixels of the photograph to one of the picture
 
@@ -41,6 +47,8 @@ def pictures() -> dict[str, Picture]:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "docs/views"
+    folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures().items():
-        picture.save(folder / f"{name}.svg")
-        print(f"{name}.svg: {picture.caption}")
+        path = folder.resolve() / f"{name}.svg"
+        picture.save(path)
+        print(f"wrote {path}: {picture.caption}")

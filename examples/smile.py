@@ -69,6 +69,8 @@ def pictures() -> dict[str, Picture]:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "docs/views"
+    folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures().items():
-        picture.save(folder / f"{name}.svg")
-        print(f"{name}.svg: {picture.caption}")
+        path = folder.resolve() / f"{name}.svg"
+        picture.save(path)
+        print(f"wrote {path}: {picture.caption}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,18 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from sklearn.datasets import load_digits
-from sklearn.model_selection import StratifiedKFold, train_test_split
-from torch import Tensor, nn
-from torch.nn import functional
+
+try:
+    import torch
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import StratifiedKFold, train_test_split
+    from torch import Tensor, nn
+    from torch.nn import functional
+except ModuleNotFoundError as error:
+    package = str(error.name).partition(".")[0]
+    sys.exit(f"{package} is missing; in a checkout: pip install torch '.[examples]'")
 
 DATA_FOLDER = Path(__file__).resolve().parents[1] / "irconv" / "demo_data"
 SPLIT_SEED = 0  # decides which quarter is held out; part of the published data, so never tuned

@@ -1,4 +1,4 @@
-"""The demonstration: a trained digit classifier, lowered three ways, run by every backend."""
+"""The demonstration: a trained digit classifier, lowered to four forms, run by every backend."""
 
 from __future__ import annotations
 

@@ -7,7 +7,9 @@ from irconv.graph import Graph
 from irconv.light_models import LIGHT_MODELS, load_light
 from irconv.onnx_import import load
 from irconv.registry import nearest
-from irconv.zoo import networks
+from irconv.zoo import digits, networks
+
+TRAINED = "digits"
 
 
 def resolve_model(
@@ -19,6 +21,8 @@ def resolve_model(
     weights of a light model, and chooses those of a network of the zoo. A file has its own.
     """
     kind, colon, name = spec.partition(":")
+    if spec == f"zoo:{TRAINED}":
+        return _trained(batch, random_weights)
     if colon and kind == "zoo":
         return _zoo(name, batch, random_weights)
     if colon and kind == "light":
@@ -32,11 +36,23 @@ def resolve_model(
     return load(spec, batch)
 
 
+def _trained(batch: int | str | None, seed: int | None) -> Graph:
+    if seed is not None:
+        raise ModelError(
+            "no random weights for this network",
+            got=f"zoo:{TRAINED}",
+            hint="it is trained; the others of the zoo take them",
+        )
+    return digits() if batch is None else digits(batch)
+
+
 def _zoo(name: str, batch: int | str | None, seed: int | None) -> Graph:
     known = networks()
     if name not in known:
         raise ModelError(
-            "no such network in the zoo", got=printable(name), hint=nearest(name[:60], list(known))
+            "no such network in the zoo",
+            got=printable(name),
+            hint=nearest(name[:60], [*known, TRAINED]),
         )
     chosen: dict[str, int | str] = {}
     if batch is not None:
@@ -48,4 +64,4 @@ def _zoo(name: str, batch: int | str | None, seed: int | None) -> Graph:
 
 def model_specs() -> tuple[str, ...]:
     """All names that need no file: `zoo:resnet50`, `light:vgg19`, ..."""
-    return (*(f"zoo:{n}" for n in networks()), *(f"light:{n}" for n in LIGHT_MODELS))
+    return (*(f"zoo:{n}" for n in (*networks(), TRAINED)), *(f"light:{n}" for n in LIGHT_MODELS))

@@ -89,7 +89,7 @@ class Report:
 
     def table(self) -> Table:
         """The nodes as a rich table."""
-        table = Table(title=f"{self.backend}, pipeline {self.pipeline or '(as it stands)'}")
+        table = Table(title=self.backend)
         for name in ("node", "op", "kernel"):
             table.add_column(name, overflow="fold")
         for name in ("Mmac", "result KiB", "scratch KiB"):

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from irconv.channels import channel_vector, rounded_sum
+from irconv.errors import printable
 from irconv.graph import Graph, Node, Value
 from irconv.op import Op
 from irconv.ops.activation import ACTIVATIONS, Clip, LeakyRelu, Relu
 from irconv.ops.conv import Conv, ConvTranspose
 from irconv.ops.elementwise import Add, Sum
-from irconv.ops.fused import POOLS, Clamp, FusedMatMul
+from irconv.ops.fused import POOLS, Clamp, FusedConv, FusedMatMul
 from irconv.ops.linear import Gemm, MatMul
+from irconv.ops.norm import BatchNormalization
 from irconv.ops.pool import MaxPool
 from irconv.passes.clamps import clamp_of
 from irconv.passes.pool_windows import always_sees_image, without_ceil_mode
@@ -26,8 +28,11 @@ from irconv.passes.products import (
     refusal,
 )
 from irconv.pipeline import Pass
-from irconv.rewrite import Rewriter, rule
+from irconv.rewrite import Remark, Rewriter, rule
 from irconv.types import Array
+
+# the users that the rules look at: where they decline one, they say why
+LOOKED_AT: frozenset[type[Op]] = frozenset({Add, Sum, *ACTIVATIONS, Clamp, Clip, *POOLS})
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,23 @@ class Fuse(Pass):
             (fuse_pool, self.pool),
         )
         rewriter.apply([rule_ for rule_, wanted in chosen if wanted])
+        for node in graph:
+            reason = _why_alone(node)
+            if reason is not None:
+                rewriter.remarks.append(Remark(self.name, node.name, reason))
+
+
+def _why_alone(node: Node) -> str | None:
+    """Why no rule looked at a convolution or product: its only user is nothing that is fused."""
+    users = node.result.users if type(node.op) in (Conv, Gemm, MatMul) else ()
+    if len(users) != 1 or node.result.is_output or type(users[0].op) in LOOKED_AT:
+        return None
+    (user,) = users
+    name = f"{user.op.name} %{printable(user.name)}"
+    if isinstance(user.op, FusedConv | FusedMatMul) and user.operand(3) is node.result:
+        return f"{name} takes its result as the residual"
+    hint = " (fold_batchnorm first)" if isinstance(user.op, BatchNormalization) else ""
+    return f"its only user is {name}, which cannot be fused into it{hint}"
 
 
 @rule(Add, Sum)

@@ -280,6 +280,28 @@ def test_run_is_the_same_for_the_same_seed() -> None:
     assert irconv(*words, "--random-weights", 1).stdout != first
 
 
+def test_run_hints_at_random_weights_where_those_of_a_light_model_say_nothing() -> None:
+    words = ("run", "light:squeezenet", "-b", "interpret")
+    assert irconv(*words).stderr == (
+        "note: the best classes are equal: constant weights (try --random-weights 0)\n"
+    )
+    assert irconv(*words, "--random-weights", 0).stderr == ""
+
+
+def test_run_of_the_demos_network_by_its_name() -> None:
+    words = ("-b", "interpret", "--seed", 3)
+    found = irconv("run", "zoo:digits", *words).stdout
+    assert found == irconv("run", DIGITS, *words).stdout
+    assert "f32[2, 10]" in irconv("run", "zoo:digits", *words, "--batch", 2).stdout
+    line = told("run", "zoo:digits", "--random-weights", 1)
+    assert line == (
+        "error[model]: no random weights for this network: got zoo:digits "
+        "(it is trained; the others of the zoo take them)"
+    )
+    assert told("run", "zoo:digit").endswith("(did you mean digits?)")
+    assert "zoo:digits" in irconv("list", "zoo").stdout
+
+
 def test_emit_shows_the_program() -> None:
     source = irconv("emit", DIGITS, "-b", "interpret").stdout
     assert source.startswith("graph @digits(%image: f32[1, 1, 8, 8])")
@@ -326,6 +348,21 @@ def test_opt_remarks(tmp_path: Path) -> None:
     remarks = [line for line in done.stdout.splitlines() if line.startswith("remark: ")]
     assert len(remarks) == 3
     assert "form=tap takes" in remarks[0]
+
+
+def test_opt_tells_remarks_after_the_listing_and_the_table() -> None:
+    done = irconv("opt", "zoo:digits", "-p", "fold,fuse", "--remarks")
+    lines = done.stdout.splitlines()
+    last = max(i for i, line in enumerate(lines) if line.startswith(("}", "pass ", "fuse: ")))
+    (first, *rest) = [
+        i for i, t in enumerate(lines) if t.startswith("remark: ") and ": fuse decl" in t
+    ]
+    assert last < first
+    assert len(rest) == 3  # two more before a batch normalization, and the last Gemm
+    assert lines[first] == (
+        "remark: fuse: %conv1: fuse declined: its only user is BatchNormalization %bn1, "
+        "which cannot be fused into it (fold_batchnorm first)"
+    )
 
 
 def test_opt_prints_after_change() -> None:
@@ -394,7 +431,7 @@ def test_list_names_everything_there_is() -> None:
     assert {"zoo:lenet5", "zoo:resnet152"} <= found["zoo"].keys()
     assert "interpret" in found["backends"]
     shown = irconv("list").stdout
-    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert re.search(r"^zoo:digits +The demo.s network: .* right\.$", shown, re.MULTILINE)
     assert "held by the generic op" in shown
 
 

@@ -132,6 +132,13 @@ SAVED = {
 }
 
 
+def test_the_page_of_errors_shows_the_files_that_it_names() -> None:
+    page = ERRORS.read_text("utf-8")
+    for name, text in SAVED.items():
+        assert f"`{name}`" in page
+        assert text in page
+
+
 def test_every_error_has_its_section() -> None:
     kinds = [k for k in vars(errors).values() if isinstance(k, type)]
     family = [k for k in kinds if issubclass(k, errors.IrconvError) and k is not errors.IrconvError]

@@ -99,9 +99,28 @@ def test_an_example_is_a_script(tmp_path: Path) -> None:
         "receptive_field_alexnet.svg",
     ]
     assert "2n+1" not in done.stdout
+    assert f"wrote {tmp_path.resolve() / 'receptive_field.svg'}: " in done.stdout
     table = done.stdout[: done.stdout.index("\nprob ")]
     shown = re.findall(r"^```\n(node .*?)```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert table.startswith(shown[0].rstrip("\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "wanted"),
+    [
+        ("edge_filter", "sklearn", "'.[examples]'"),
+        ("edge_filter", "PIL", "'.[examples]'"),
+        ("train_digits", "torch", "torch '.[examples]'"),
+    ],
+)
+def test_an_example_says_what_it_needs(name: str, module: str, wanted: str) -> None:
+    code = f"import runpy, sys; sys.modules[{module!r}] = None; runpy.run_path(sys.argv[1])"
+    script = ROOT / "examples" / f"{name}.py"
+    env = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", code, script]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    told = f"{module} is missing; in a checkout: pip install {wanted}\n"
+    assert (done.returncode, done.stderr) == (1, told)
 
 
 def test_the_code_of_the_page_runs(tmp_path: Path) -> None:

@@ -111,6 +111,19 @@ def test_an_empty_pipeline() -> None:
     assert found.result is found.source
 
 
+def test_a_trace_is_printed_as_its_table() -> None:
+    lines = str(ic.trace(ic.zoo.digits(), "fold_batchnorm,fuse")).splitlines()
+    assert lines[:2] == ["digits: fold_batchnorm,fuse", ""]
+    assert lines[2].split()[:4] == ["pass", "changed", "matches", "nodes"]
+    assert [line.split()[:4] for line in lines[3:5]] == [
+        ["fold_batchnorm", "yes", "3", "21->18"],
+        ["fuse", "yes", "8", "18->10"],
+    ]
+    assert lines[5:7] == ["", "fold_batchnorm: -3 BatchNormalization"]
+    assert max(map(len, lines)) <= 80
+    assert str(ic.trace(ic.zoo.digits(), "")) == "digits: (no passes)"
+
+
 def test_a_wrong_pass_is_not_exact_and_the_layer_is_named() -> None:
     found = trace(small(), [TurnAround()], numerics=True)
     numerics = found.passes[0].numerics

@@ -395,6 +395,17 @@ def test_the_command_tells_one_layer_or_all() -> None:
     assert [r["entries"] for r in lowered] == [107736, 240000, 48000]
 
 
+def test_a_norm_that_takes_long_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["matrix", "zoo:lenet5", "--node", "conv2", "--iterations", "2"]
+    assert CliRunner().invoke(app, words).stderr == ""
+    monkeypatch.setattr("irconv.commands.matrix.LONG", 240000 * 4 - 1)
+    assert CliRunner().invoke(app, words).stderr == (
+        "%conv2: the norm of a matrix of 1600 x 1176 takes up to 2 steps, a minute perhaps "
+        "(--no-norm leaves it out)\n"
+    )
+    assert CliRunner().invoke(app, [*words, "--no-norm"]).stderr == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

@@ -207,6 +207,27 @@ REMARKS = {
         ["a: f32[N, 2]"],
         "%g: fuse_activation declined: its alpha is not 1",
     ),
+    "fuse: an op that no rule takes": (
+        "fuse",
+        [f"%c = {CONV}", f"%y = Softmax(%c) : {IMAGE}"],
+        ["y"],
+        "%c: fuse declined: its only user is Softmax %y, which cannot be fused into it",
+    ),
+    "fuse: a batch normalization": (
+        "fuse",
+        [*BATCHNORM, f"%c = {CONV}", f"%n = {NORMAL.format('%c')}", f"%a = Relu(%n) : {IMAGE}"],
+        ["a"],
+        (
+            "%c: fuse declined: its only user is BatchNormalization %n, "
+            "which cannot be fused into it (fold_batchnorm first)"
+        ),
+    ),
+    "fuse: a residual itself": (
+        "fuse",
+        [f"%c = {CONV}", f"%d = {CONV}", f"%a = Add(%c, %d) : {IMAGE}"],
+        ["a"],
+        "%c: fuse declined: FusedConv %a takes its result as the residual",
+    ),
     "fold_batchnorm: two users": (
         "fold_batchnorm",
         [*BATCHNORM, f"%c = {CONV}", f"%n = {NORMAL.format('%c')}", f"%a = Relu(%c) : {IMAGE}"],
@@ -449,3 +470,20 @@ def test_equal_constants_make_twins_and_equal_free_weights_do_not() -> None:
     after = lower(parse(text.replace("param", "const")), "canonicalize")
     assert after.node("y").operands == (after.value("a"), after.value("a"))
     assert list(after.parameters) == ["k"]
+
+
+def test_fuse_tells_of_each_convolution_that_it_leaves_alone_once() -> None:
+    lines = [
+        f"%c = {CONV}",
+        f"%d = Conv(%c, %w) {{kernel_shape = [1, 1]}} : {IMAGE}",
+        f"%e = Conv(%d, %w) {{kernel_shape = [1, 1]}} : {IMAGE}",
+        f"%a = Relu(%e) : {IMAGE}",
+    ]
+    told = remarks(network(lines, ["a"]), "fuse")
+    user = "fuse declined: its only user is"
+    end = "which cannot be fused into it"
+    assert told == [f"%c: {user} Conv %d, {end}", f"%d: {user} FusedConv %a, {end}"]
+    # what was asked to be left out is no surprise, and an output has no user
+    alone = [f"%c = {CONV}", f"%a = Relu(%c) : {IMAGE}"]
+    assert remarks(network(alone, ["a"]), "fuse{activation=false}") == []
+    assert remarks(network(lines[:1], ["c"]), "fuse") == []

@@ -55,3 +55,7 @@ def test_hostile_names_are_text(name: str) -> None:
 def test_every_view_is_documented() -> None:
     functions: list[Any] = [getattr(views, n) for n in views.__all__ if n != "VIEWS"]
     assert all(f.__doc__ for f in functions)
+
+
+def test_dir_names_the_views_and_no_modules() -> None:
+    assert dir(views) == sorted(views.__all__)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import irconv as ic
 from irconv.demo_data import load_test_set, model_path
-from irconv.errors import UsageError
+from irconv.errors import InputError, UsageError
 from irconv.geometry import ConvGeometry
 from irconv.graph import Graph
 from irconv.matrix import SharedMatrix
@@ -220,3 +220,14 @@ def test_wrong_requests_are_refused() -> None:
         projection(graph.node("relu1"), image, channel=16)
     with pytest.raises(UsageError, match="no such place"):
         projection(graph.node("relu1"), image, place=(8, 0))
+
+
+def test_an_image_of_one_channel_may_come_without_it() -> None:
+    graph, image = ic.zoo.digits(), load_test_set()[0][0]
+    pictures = [
+        ic.views.activation_maps(graph.node("relu1"), given).svg
+        for given in (image, image[0], image[None])
+    ]
+    assert len(set(pictures)) == 1
+    with pytest.raises(InputError, match="wrong shape"):
+        ic.views.activation_maps(graph.node("relu3"), image[0, 0])

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from irconv import zoo
+from irconv.demo_data import load_test_set, model_path
 from irconv.dim import Dim, parse_dim
 from irconv.errors import GraphError
 from irconv.graph import Graph, Node, Value
 from irconv.interpret import interpret
+from irconv.models import model_specs, resolve_model
+from irconv.onnx_import import load
 from irconv.registry import first_sentence
 from irconv.text import parse
 from irconv.types import Array
@@ -202,3 +205,15 @@ def test_what_cannot_be_built_is_said_at_the_callers_line(
 ) -> None:
     with pytest.raises(GraphError, match=message):
         call()
+
+
+def test_the_trained_network_is_that_of_the_demo() -> None:
+    graph = zoo.digits()
+    assert graph == load(model_path())
+    assert "digits" in zoo.__all__
+    assert "zoo:digits" in model_specs()
+    assert resolve_model("zoo:digits") == graph
+    assert resolve_model("zoo:digits", batch=3) == zoo.digits(3) == zoo.digits(batch=3)
+    images, labels = load_test_set()
+    prob = interpret(graph, {"image": images[:50].astype(np.float32)})["prob"]
+    assert (prob.argmax(1) == labels[:50]).mean() > 0.97

@@ -80,7 +80,7 @@ def _check_name(model: str) -> None:
     if colon and kind == "light":
         light_name(name)
     elif colon and kind == "zoo":
-        if name not in networks():
+        if model not in model_specs():
             hint = nearest(model[:60], list(model_specs()))
             raise ModelError("no such network in the zoo", got=printable(name), hint=hint)
     elif not Path(model).exists():

@@ -26,7 +26,8 @@ from irconv.specialize import specialize
 from irconv.types import Array
 
 LAYOUT = "(layout)"  # what an engine added to the network by itself
-NO_REASONS = frozenset({"conv_to_winograd"})  # onnxruntime has no such algorithm either
+# onnxruntime has no such algorithm either, and nothing to fuse there
+NO_REASONS = frozenset({"conv_to_winograd", "fuse"})
 _KERNEL = re.compile(r"(\S+?)\(")  # of a line of a program: its number, then the kernel
 ANY_MACHINE = Limits()
 LAYOUT_OPS = frozenset({Pack.__name__, Unpack.__name__})

@@ -9,6 +9,7 @@ from irconv.bench.peers import peer_file
 from irconv.graph import Graph
 from irconv.light_models import light_name, randomized_proto
 from irconv.models import resolve_model
+from irconv.zoo import networks
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def with_weights(model: str, random_weights: int | None, folder: Path) -> tuple[
         file = folder / f"{light_name(name)}.onnx"
         file.write_bytes(randomized_proto(name, random_weights).SerializeToString())
         return str(file), None
-    return model, random_weights if kind == "zoo" else None
+    return model, random_weights if kind == "zoo" and name in networks() else None
 
 
 def read_source(

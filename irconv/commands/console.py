@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from irconv.errors import NAME_LIMIT, printable
 
 T = TypeVar("T")
 
+WIDE = 4000  # columns where nobody looks: a row is a line there
+
 _state = {"quiet": False}
 
 
@@ -27,8 +30,10 @@ def configure(quiet: bool) -> None:
 
 
 def _console(stderr: bool = False) -> Console:
-    # made for each use: whether colours may be used depends on where the stream goes now
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    # made for each use: colours and width depend on where the stream goes now
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else WIDE
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
 
 def result(text: str) -> None:
@@ -38,7 +43,14 @@ def result(text: str) -> None:
 
 def show(thing: RenderableType) -> None:
     """A table, or text with styles, on stdout."""
-    _console().print(thing)
+    _print(_console(), thing)
+
+
+def _print(console: Console, thing: RenderableType) -> None:
+    with console.capture() as shown:
+        console.print(thing)
+    # rich fills each line up to the longest
+    console.file.write("\n".join(line.rstrip() for line in shown.get().split("\n")))
 
 
 def result_json(data: Any) -> None:
@@ -78,7 +90,7 @@ def complain(text: str) -> None:
 
 def show_beside(thing: RenderableType) -> None:
     """A table on stderr, where stdout holds a result that a program reads."""
-    _console(stderr=True).print(thing)
+    _print(_console(stderr=True), thing)
 
 
 def name(text: object, limit: int = NAME_LIMIT) -> Text:

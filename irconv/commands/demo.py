@@ -14,6 +14,7 @@ from irconv.demo import FORMS, Demo, Score, export_forms, faults
 from irconv.inspector.pass_table import delta_lines, pass_table
 from irconv.inspector.trace import Trace
 
+HEAD = "The network, zoo:digits, trained on handwritten digits of 8x8 pixels:"
 ABOUT = {
     "fused": "convolution, bias, residual, activation and pool become one node",
     "im2col": "a convolution becomes its patch matrix and a matrix product",
@@ -28,7 +29,7 @@ def demo(
     ] = Path("irconv-demo"),
     json: Json = False,
 ) -> None:
-    """Lower a trained digit classifier three ways, run every form on every backend, export all.
+    """Lower a trained digit classifier to four forms, run each on every backend, export all.
 
     Ends with status 1 unless every form has the same accuracy, 98 % or more, on the held-out
     images.
@@ -58,12 +59,12 @@ def demo(
 
 
 def _print_graph(shown: Demo) -> None:
-    console.result(f"The network, trained on handwritten digits of 8x8 pixels:\n\n{shown.graph}\n")
+    console.result(f"{HEAD}\n\n{shown.graph}\n")
 
 
 def _print_traces(traces: dict[str, Trace]) -> None:
     for form, traced in traces.items():
-        console.result(f"{form}: {ABOUT[form]}\n  irconv opt MODEL -p '{FORMS[form]}'")
+        console.result(f"{form}: {ABOUT[form]}\n  irconv opt zoo:digits -p '{FORMS[form]}'")
         console.show(pass_table(traced))
         console.result("\n".join(delta_lines(traced)))
         console.result("")

@@ -38,7 +38,8 @@ def _light() -> dict[str, str]:
 
 
 def _zoo() -> dict[str, str]:
-    return {f"zoo:{n}": first_sentence(f) for n, f in zoo.networks().items()}
+    known = zoo.networks() | {"digits": zoo.digits}
+    return {f"zoo:{n}": first_sentence(f) for n, f in known.items()}
 
 
 KINDS: dict[str, Callable[[], dict[str, str]]] = {

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from irconv.analysis.layer_matrix import has_matrix
+from irconv.analysis.layer_matrix import LayerMatrix, has_matrix
 from irconv.analysis.report import CROSSBARS, MatrixReport, matrix_report
 from irconv.analysis.spectral_norm import ITERATIONS
 from irconv.commands import console
@@ -18,6 +18,8 @@ from irconv.pipeline import lower
 from irconv.registry import nearest
 
 _SIZE = re.compile(r"(\d{1,9})x(\d{1,9})")
+# multiply-adds of a norm's steps from which on it takes seconds
+LONG = 10**9
 
 
 def matrix(
@@ -54,16 +56,30 @@ def matrix(
     chosen = _chosen(graph, node)
     wanted = norm if norm is not None else bool(node)
     watched = console.watched("measuring" if wanted else "counting", chosen)
-    found = [
-        matrix_report(n, crossbars=sizes, norm=wanted, iterations=iterations, seed=seed)
-        for n in watched
-    ]
+    found = []
+    for n in watched:
+        if wanted:
+            _foretell(n, iterations)
+        found.append(
+            matrix_report(n, crossbars=sizes, norm=wanted, iterations=iterations, seed=seed)
+        )
     if json:
         console.result_json([r.to_json() for r in found])
     elif node:
         console.result("\n\n".join(str(r) for r in found))
     else:
         _table(found, wanted)
+
+
+def _foretell(node: Node, iterations: int) -> None:
+    """Says before a long norm what takes so long; each step is two products with the matrix."""
+    layer = LayerMatrix.of(node)
+    is_iterated = layer.weights is not None and layer.geometry.taps > 1
+    if is_iterated and 2 * iterations * layer.geometry.nnz > LONG:
+        console.note(
+            f"%{printable(node.name)}: the norm of a matrix of {layer.rows} x {layer.columns} "
+            f"takes up to {iterations} steps, a minute perhaps (--no-norm leaves it out)"
+        )
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +38,6 @@ class Show:
 
     print_after_change: bool
     verify_each: bool
-    remarks: bool
     provenance: bool
     dump: Path | None
     to_stderr: bool
@@ -50,9 +50,6 @@ class Show:
             console.note(f"verified after {traced.name}: {len(after)} nodes, listing reads back")
         if self.print_after_change and traced.stage.changed:
             self.say(f"// after {traced.name}\n{write(after, self.provenance)}\n")
-        if self.remarks:
-            for remark in traced.stage.remarks:
-                self.say(f"remark: {traced.name}: {remark}")
         if self.dump is not None:
             name = traced.stage.pass_.name
             index = self.first + traced.index
@@ -130,7 +127,7 @@ def opt(
         graph, passes = resumed(dump_stages, from_stage, passes)
     listing_only = output == "-"
     aside = listing_only or json or viewers.to_stdout
-    show = Show(print_after_change, verify_each, remarks, provenance, dump_stages, aside)
+    show = Show(print_after_change, verify_each, provenance, dump_stages, aside)
     show.first = from_stage or 0
     if dump_stages is not None and from_stage is None:
         console.note(f"wrote {dump_stage(dump_stages, 0, 'source', graph)}")
@@ -148,6 +145,7 @@ def opt(
         if output is None and not print_after_change and not viewers.any:
             console.result(write(traced.result, provenance) + "\n")
         _table(traced, to_stderr=False)
+    _remarks(traced.passes if remarks else (), show)
     if time_passes:
         show.say("\n".join(["", *time_lines(traced)]))
     _judge(traced)
@@ -169,6 +167,13 @@ def _table(traced: Trace, to_stderr: bool) -> None:
     lines = delta_lines(traced)
     if lines:
         console.result("\n".join(["", *lines]))
+
+
+def _remarks(passes: Sequence[TracedPass], show: Show) -> None:
+    """What was declined, behind the listing: there it is seen, however long that is."""
+    lines = [f"remark: {p.name}: {remark}" for p in passes for remark in p.stage.remarks]
+    if lines:
+        show.say("\n".join(["", *lines]))
 
 
 def _check_text(graph: Graph, name: str) -> None:

@@ -36,6 +36,8 @@ from irconv.types import Array, type_of
 TOP = 5
 # an output of this many numbers a row or fewer is shown as numbers, more as its best classes
 SHOWN = 4
+# sums in another order differ by some 1e-7
+EQUAL = 1e-5
 
 
 def run(
@@ -79,11 +81,22 @@ def run(
         console.result_json(_json(outputs, against, error) | facts)
     else:
         _print(outputs)
+        if model.startswith("light:") and random_weights is None and _is_flat(outputs):
+            console.note(
+                "note: the best classes are equal: constant weights (try --random-weights 0)"
+            )
         if report:
             console.show(executable.report.table())
             console.result(str(executable.report))
     if error is not None:
         _judge(against or "", error, json)
+
+
+def _is_flat(outputs: Mapping[str, Array]) -> bool:
+    """Whether the best classes are equal, as with the constant weights of light models."""
+    rows = [found for a in outputs.values() if (found := class_rows(a)) is not None and a.size]
+    best = [np.sort(r, axis=1)[:, -TOP:] for r in rows if np.isfinite(r).all()]
+    return bool(best) and all((b[:, 0] >= b[:, -1] - EQUAL * np.abs(b[:, -1])).all() for b in best)
 
 
 def _expected(

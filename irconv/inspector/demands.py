@@ -130,7 +130,7 @@ class Demand:
             return f"{what} did not see it: it was gone before"
         users = [f"{u.op.name} %{printable(u.name)}" for v in node.results for u in v.users]
         used = f", used by {', '.join(users[:3])}" if users else ""
-        return f"{what} passed by the {node.op.name} %{printable(node.name)}{used}"
+        return f"{what} left alone the {node.op.name} %{printable(node.name)}{used}"
 
 
 def _told(remark: Remark) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import textwrap
+from io import StringIO
+from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from irconv.errors import printable
 from irconv.inspector.numerics import Numerics
-from irconv.inspector.trace import Trace, TracedPass
+
+if TYPE_CHECKING:
+    from irconv.inspector.trace import Trace, TracedPass
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -29,6 +34,16 @@ def pass_table(trace: Trace) -> Table:
     for traced in trace.passes:
         table.add_row(*_row(traced, numbers), style=None if traced.stage.changed else "dim")
     return table
+
+
+def table_text(trace: Trace) -> str:
+    """The table of passes as plain text, and below it the ops that went and came."""
+    page = StringIO()
+    # plain also in a notebook, which would show it instead
+    wide = Console(file=page, width=4000, color_system=None, force_jupyter=False, markup=False)
+    wide.print(pass_table(trace))
+    rows = [line.rstrip() for line in page.getvalue().split("\n")]
+    return "\n".join([*rows, *delta_lines(trace)]).rstrip()
 
 
 def _row(traced: TracedPass, numbers: bool) -> list[Text]:

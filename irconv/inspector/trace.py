@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from irconv.backend import Options, Precision
+from irconv.errors import printable
 from irconv.executable import available_cores
 from irconv.export import DEFAULT_OPSET
 from irconv.graph import Graph
@@ -22,6 +23,7 @@ from irconv.inspector.lines import shown_node
 from irconv.inspector.links import Link, links
 from irconv.inspector.numerics import Numerics, Watcher
 from irconv.inspector.onnx_stages import onnx_stages
+from irconv.inspector.pass_table import table_text
 from irconv.inspector.program_stage import program_stage
 from irconv.inspector.samples import seeded_inputs
 from irconv.inspector.stages import ShownStage, shown_stage
@@ -182,6 +184,11 @@ class Trace:
         some of each kind. Raises UsageError where a name is not that of a convolution.
         """
         return save_html(document(self) | {"layers": layer_pages(self.source, layers)}, path)
+
+    def __str__(self) -> str:
+        """The graph's name and the pipeline, then the table of passes as plain text."""
+        head = f"{printable(self.source.name)}: {self.pipeline or '(no passes)'}"
+        return f"{head}\n\n{table_text(self)}" if self.passes else head
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `json.dumps`: what the passes did, without weights."""

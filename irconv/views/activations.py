@@ -15,8 +15,8 @@ from irconv.types import Array
 
 
 def inputs_of(graph: Graph, given: Any) -> dict[str, Array]:
-    """What was given as inputs by name: an array is the only input, its batch of one left out or
-    not.
+    """What was given as inputs by name: an array is the only input, its batch of one (and its only
+    channel) left out or not.
     """
     if isinstance(given, Mapping):
         return {str(name): np.asarray(array) for name, array in given.items()}
@@ -25,6 +25,8 @@ def inputs_of(graph: Graph, given: Any) -> dict[str, Array]:
     (value,) = graph.inputs
     kind = value.tensor_type
     array = np.asarray(given)
+    if array.ndim == kind.rank - 2 and kind.shape[1:2] == (1,):
+        array = array[None]  # of one channel: an image as most people keep it
     array = array[None] if array.ndim == kind.rank - 1 else array
     return {value.name: array.astype(kind.dtype, copy=False)}
 

@@ -1,4 +1,7 @@
-"""Networks from the literature, with random weights that keep activations at unit variance."""
+"""Networks from the literature, with random weights that keep activations at unit variance.
+
+`digits`, the small network of the demo, is trained; it is not among `networks()`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable
 from irconv.graph import Graph
 from irconv.zoo.alexnet import alexnet
 from irconv.zoo.audio import m5
+from irconv.zoo.digits import digits
 from irconv.zoo.googlenet import googlenet
 from irconv.zoo.lenet import lenet5
 from irconv.zoo.mobilenet import mobilenet_v2
@@ -47,6 +51,7 @@ __all__ = [
     "m5",
     "text_cnn",
     "c3d",
+    "digits",
 ]
 
 
