@@ -94,11 +94,14 @@ def _variant(choose: Choose, name: str) -> str:
     return str(choose(VARIANTS.get(name, (name,))))
 
 
-def same(found: dict[str, Array], expected: dict[str, Array], what: str) -> None:
-    """Bit for bit but for the sign of zero; the difference is told with `what`."""
+def same(found: dict[str, Array], expected: dict[str, Array], what: str, ulps: int) -> None:
+    """Within `ulps` of each output's largest number; 0: bit for bit but for the sign of zero."""
     assert list(found) == list(expected), what
     for name, array in expected.items():
-        np.testing.assert_array_equal(found[name], array, err_msg=f"%{name} by {what}")
+        allowed = ulps * 2.0**-23 * float(np.abs(array).max(initial=0))
+        np.testing.assert_allclose(
+            found[name], array, rtol=0, atol=allowed, err_msg=f"%{name} by {what}"
+        )
 
 
 def look(graph: Graph, pipeline: str, threads: int, way: str, tally: Tally) -> None:
@@ -109,15 +112,18 @@ def look(graph: Graph, pipeline: str, threads: int, way: str, tally: Tally) -> N
     expected = interpret(graph, inputs)
     fixed = specialize(graph, dict.fromkeys(graph.symbols(), BATCH))
     source = fixed if way == "numba_cpu" else graph
+    averaged_first = tally.fired["hoist_pool/pool_before"]
     lowered = lower(source, pipeline, tally.note)
+    # all numbers are exact but the quotients of an average over, say, 80 pixels
+    ulps = 4 if tally.fired["hoist_pool/pool_before"] > averaged_first else 0
     what = f"{pipeline!r}\n{graph}"
-    same(interpret(lowered, inputs), expected, what)
+    same(interpret(lowered, inputs), expected, what, ulps)
     arrays = {v.digest: v.array for v in lowered.parameters.values() if v.array is not None}
     assert parse(write(lowered), arrays) == lowered, what
     if way == "numba_cpu":
-        _on_the_cpu(lowered, inputs, expected, threads, tally, what)
+        _on_the_cpu(lowered, inputs, expected, threads, tally, what, ulps)
     if way == "onnx":
-        _through_onnx(lowered, inputs, expected, tally, what)
+        _through_onnx(lowered, inputs, expected, tally, what, ulps)
 
 
 def _on_the_cpu(
@@ -127,6 +133,7 @@ def _on_the_cpu(
     threads: int,
     tally: Tally,
     what: str,
+    ulps: int,
 ) -> None:
     try:
         program = compiled(graph, threads)
@@ -135,11 +142,16 @@ def _on_the_cpu(
         return
     found = run_guarded(program, [inputs[v.name] for v in graph.inputs])
     tally.kernels.update(n.kernel for n in program.report.nodes)
-    same(dict(zip((v.name for v in graph.outputs), found, strict=True)), expected, what)
+    same(dict(zip((v.name for v in graph.outputs), found, strict=True)), expected, what, ulps)
 
 
 def _through_onnx(
-    graph: Graph, inputs: dict[str, Array], expected: dict[str, Array], tally: Tally, what: str
+    graph: Graph,
+    inputs: dict[str, Array],
+    expected: dict[str, Array],
+    tally: Tally,
+    what: str,
+    ulps: int,
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
@@ -149,7 +161,7 @@ def _through_onnx(
             tally.refused[f"onnx: {error.what}"] += 1
             return
         data = file.read_bytes()
-    same(interpret(load(data), inputs), expected, f"export and import of {what}")
+    same(interpret(load(data), inputs), expected, f"export and import of {what}", ulps)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
