@@ -288,6 +288,16 @@ def test_run_hints_at_random_weights_where_those_of_a_light_model_say_nothing() 
     assert irconv(*words, "--random-weights", 0).stderr == ""
 
 
+def test_a_piped_report_keeps_its_words_and_the_pipeline_whole() -> None:
+    pipeline = "canonicalize,fold,fold_batchnorm,fuse,conv_matrix{form=literal},canonicalize"
+    words = ("run", DIGITS, "-b", "interpret", "--report", "-p", pipeline)
+    lines = irconv(*words).stdout.splitlines()
+    assert any(line.endswith(f"pipeline {pipeline}, N = 1") for line in lines)
+    rows = [line for line in lines if line.startswith("\u2502")]
+    assert rows
+    assert all(len(row.split("\u2502")) == 8 and row.split("\u2502")[1].strip() for row in rows)
+
+
 def test_run_of_the_demos_network_by_its_name() -> None:
     words = ("-b", "interpret", "--seed", 3)
     found = irconv("run", "zoo:digits", *words).stdout
