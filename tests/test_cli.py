@@ -26,7 +26,9 @@ PIPELINE = "fold,fold_batchnorm,fuse,im2col"
 
 
 def irconv(*arguments: object, status: int = 0) -> Result:
-    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    # a width that some program before it has set would fold the tables
+    env: dict[str, str | None] = {"COLUMNS": None, "LINES": None}
+    done = CliRunner().invoke(app, [str(a) for a in arguments], env=env)
     assert done.exit_code == status, (done.stdout, done.stderr, done.exception)
     return done
 
